@@ -1,0 +1,68 @@
+"""Settings to a running service: the only module that knows every class."""
+
+from typing import cast
+
+from rerankd import plugins
+from rerankd.cache.base import CacheFactory, ScoreCache
+from rerankd.config import Settings
+from rerankd.errors import ConfigError
+from rerankd.metrics import Metrics
+from rerankd.models.loader import Loader
+from rerankd.models.pool import ModelPool
+from rerankd.registry.resolve import Entry, resolve
+from rerankd.registry.store import Store
+from rerankd.scheduler.scheduler import Scheduler
+from rerankd.service.limits import Limits
+from rerankd.service.service import RerankService
+
+_MIB = 1 << 20
+
+
+def assemble(settings: Settings) -> RerankService:
+    """Build the service; no model is loaded yet.
+
+    Raises:
+        ConfigError: a model's name or the cache's URL means nothing here.
+    """
+    metrics = Metrics()
+    loader = Loader(
+        store=Store(settings.models.store),
+        max_tokens=settings.models.max_tokens,
+        document_cache_bytes=int(settings.models.document_cache_mb * _MIB),
+    )
+    limits = Limits(
+        max_documents=settings.limits.max_documents,
+        max_query_chars=settings.limits.max_query_chars,
+        deadline_s=settings.limits.deadline_s,
+    )
+    pool = ModelPool(_entries(settings), loader.load, metrics)
+    cache = open_cache(settings.cache.url, int(settings.cache.max_mb * _MIB))
+    scheduler = Scheduler(
+        workers=settings.scheduling.workers, queue_tokens=settings.scheduling.queue_tokens, metrics=metrics
+    )
+    return RerankService(pool=pool, scheduler=scheduler, cache=cache, limits=limits, metrics=metrics)
+
+
+def open_cache(url: str, max_bytes: int) -> ScoreCache:
+    """Open a score cache by its URL; the scheme names the module.
+
+    Raises:
+        ConfigError: no cache of that scheme.
+    """
+    scheme = url.partition("://")[0]
+    try:
+        factory = cast("CacheFactory", plugins.load("cache", scheme))
+    except LookupError as error:
+        schemes = ", ".join(f"{name}://" for name in plugins.names("cache"))
+        raise ConfigError(f"cache.url {url!r} means no cache here (there are: {schemes})") from error
+    return factory.open(url, max_bytes=max_bytes)
+
+
+def _entries(settings: Settings) -> list[Entry]:
+    entries = [resolve(name) for name in (settings.models.default, *settings.models.served)]
+    unique: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.id in unique and unique[entry.id].reference != entry.reference:
+            raise ConfigError(f"two models are called {entry.id!r}: rename one of the folders")
+        unique[entry.id] = entry
+    return list(unique.values())

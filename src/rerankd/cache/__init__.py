@@ -1,0 +1,1 @@
+"""Where raw scores are remembered: one file per scheme."""

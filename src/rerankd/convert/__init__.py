@@ -1,0 +1,1 @@
+"""Weights and configuration to a graph an engine can run; no torch."""

@@ -1,0 +1,76 @@
+"""A model's files to a graph on disk: which files make one, and the writing of it.
+
+Locking, the temporary folder and its renaming are the store's; here an existing empty folder is filled.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rerankd.convert import heads, weights
+from rerankd.convert.architecture import KINDS, Architecture, read_architecture
+from rerankd.convert.encoder import Encoder, Precision
+from rerankd.convert.graph import ElementType, GraphBuilder
+from rerankd.engines.base import Graph
+from rerankd.families.base import Snapshot
+
+GRAPH_FILE = "model.onnx"
+DATA_FILE = "model.onnx.data"
+_READY_MADE = ("model.onnx", "onnx/model.onnx")
+
+
+def can_convert(snapshot: Snapshot) -> bool:
+    """Tell from `config.json` and the file names whether `convert` has a chance."""
+    return snapshot.config.get("model_type") in KINDS and weights.available(snapshot.files)
+
+
+def existing_graph(snapshot: Snapshot) -> Graph | None:
+    """Find a ready-made graph among the model's files; quantised variants are never taken silently.
+
+    Files made elsewhere under these names are fp32; our own models say in `config.json` what theirs computes in.
+    """
+    told = snapshot.config.get("graph")
+    precision = str(told.get("precision", "fp32")) if isinstance(told, Mapping) else "fp32"
+    for name in _READY_MADE:
+        if name in snapshot.files:
+            return Graph(snapshot.folder / name, precision)
+    return None
+
+
+def convert(snapshot: Snapshot, folder: Path) -> Graph:
+    """Write a sequence classifier: `input_ids` (and `token_type_ids`) of shape `(batch, tokens)` to
+    `logits` of shape `(batch, labels)`, in fp32.
+
+    Raises:
+        UnsupportedModel: the configuration or the weights are not those of a classifier that can be built exactly.
+        ModelLoadError: the weights are damaged or do not fit the configuration.
+    """
+
+    def write(encoder: Encoder) -> None:
+        heads.write_classifier(encoder)
+
+    return _write(snapshot, folder, "fp32", write)
+
+
+def write_encoder(snapshot: Snapshot, folder: Path, precision: Precision = "fp32") -> Graph:
+    """Write an encoder without a head: ids to `states`, the last hidden states, of shape `(batch, tokens, width)`.
+
+    Raises:
+        UnsupportedModel, ModelLoadError: as `convert`.
+    """
+
+    def write(encoder: Encoder) -> None:
+        states = encoder.write(first_token_only=False)
+        encoder.builder.node("Identity", [states], output="states")
+        encoder.builder.output("states", ElementType.FLOAT, ("batch", "tokens", encoder.architecture.width))
+
+    return _write(snapshot, folder, precision, write)
+
+
+def _write(snapshot: Snapshot, folder: Path, precision: Precision, write: Callable[[Encoder], None]) -> Graph:
+    architecture: Architecture = read_architecture(snapshot.config)
+    tensors = weights.open_weights(snapshot.folder, snapshot.files)
+    with (folder / DATA_FILE).open("wb") as data:
+        builder = GraphBuilder(data, DATA_FILE)
+        write(Encoder(builder, tensors, architecture, precision))
+    builder.write(folder / GRAPH_FILE)
+    return Graph(folder / GRAPH_FILE, precision)

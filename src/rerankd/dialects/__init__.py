@@ -1,0 +1,1 @@
+"""The providers' APIs: one file per dialect, pure functions, no I/O."""

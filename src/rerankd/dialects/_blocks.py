@@ -1,0 +1,129 @@
+"""Parts of an answer that several dialects write alike: the ranking in other words, and what it cost."""
+
+import math
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from rerankd.types import Document, JsonValue, Ranking
+
+_DOCUMENTS_PER_SEARCH_UNIT = 100
+
+
+class Datum(BaseModel):
+    """One place in the ranking, as Voyage writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    index: int
+    relevance_score: float
+    score: float
+    document: str | None = None
+
+
+class RankedResult(BaseModel):
+    """One place in the ranking, for clients that send `top_k`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str | None = None
+    score: float
+    index: int
+
+
+class InputOrderScore(BaseModel):
+    """A document's score in input order, for clients that send `property`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    document: str
+    score: float
+
+
+class TokenUsage(BaseModel):
+    """What the request cost in tokens; at least 1."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class ApiVersion(BaseModel):
+    """The version of Cohere's API that was asked for."""
+
+    version: str
+
+
+class BilledUnits(BaseModel):
+    """One unit per 100 documents, begun ones included. Nothing is billed; clients expect the key."""
+
+    search_units: int
+
+
+class CohereTokens(BaseModel):
+    """Tokens as Cohere counts them."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class AnswerMeta(BaseModel):
+    """What else is known of the answer."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    api_version: ApiVersion
+    billed_units: BilledUnits
+    tokens: CohereTokens
+    score_type: str
+    """`probability` or `logit`."""
+    truncated_documents: list[int] | None = None
+    """Indexes of documents that were cut to the model's limit; absent when none was."""
+
+
+def data(documents: Sequence[Document], ranking: Ranking, *, texts: bool) -> list[JsonValue]:
+    """Write the ranking as `Datum`s, best first; `texts` says whether documents come along."""
+    return [
+        {"index": hit.index, "relevance_score": hit.score, "score": hit.score}
+        | ({"document": documents[hit.index].text} if texts else {})
+        for hit in ranking
+    ]
+
+
+def ranked_results(documents: Sequence[Document], ranking: Ranking, *, texts: bool) -> list[JsonValue]:
+    """Write the ranking as `RankedResult`s, best first; `texts` says whether documents come along."""
+    return [
+        ({"text": documents[hit.index].text} if texts else {}) | {"score": hit.score, "index": hit.index}
+        for hit in ranking
+    ]
+
+
+def input_order_scores(documents: Sequence[Document], ranking: Ranking) -> list[JsonValue]:
+    """Write the ranking as `InputOrderScore`s, in the order of the request."""
+    in_order = sorted(ranking, key=lambda hit: hit.index)
+    return [{"document": documents[hit.index].text, "score": hit.score} for hit in in_order]
+
+
+def tokens_of(ranking: Ranking) -> int:
+    """Count what the model read, at least 1: RAGFlow takes 0 for a failure."""
+    return max(1, ranking.usage.tokens)
+
+
+def usage(ranking: Ranking) -> dict[str, JsonValue]:
+    """Write `TokenUsage`."""
+    tokens = tokens_of(ranking)
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
+
+
+def meta(documents: int, ranking: Ranking, *, version: str = "1") -> dict[str, JsonValue]:
+    """Write `AnswerMeta`; `documents` is how many were sent."""
+    written: dict[str, JsonValue] = {
+        "api_version": {"version": version},
+        "billed_units": {"search_units": math.ceil(documents / _DOCUMENTS_PER_SEARCH_UNIT)},
+        "tokens": {"input_tokens": tokens_of(ranking), "output_tokens": 0},
+        "score_type": ranking.score_type.value,
+    }
+    if ranking.truncated:
+        written["truncated_documents"] = list(ranking.truncated)
+    return written

@@ -1,0 +1,1 @@
+"""Token ids to numbers: one file per engine."""

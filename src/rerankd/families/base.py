@@ -1,0 +1,74 @@
+"""The family contract: texts to encodings, network outputs to raw scores. A family never runs a network itself."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rerankd.engines.base import Array, Encoding
+from rerankd.types import JsonValue, ScoreType
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A model's files on disk: the folder, its `config.json`, and the names of all its files (relative, with "/")."""
+
+    folder: Path
+    config: Mapping[str, JsonValue]
+    files: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One request, read: the forward passes it needs, and how their outputs become raw scores.
+
+    `tokens` holds, per document, what its pair costs in usage: query, document and special tokens, whether they had to
+    be computed or were still known. `truncated` holds the indexes of documents that did not fit. `finish` takes one
+    output per encoding, in order, and returns raw scores of shape `(documents,)`; it computes, and is called off the
+    event loop.
+    """
+
+    encodings: Sequence[Encoding]
+    tokens: Sequence[int]
+    truncated: tuple[int, ...]
+    finish: Callable[[Sequence[Array]], Array]
+
+
+class Reader(Protocol):
+    """A family opened for one model. Thread-safe; every method computes and is called off the event loop."""
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest input in tokens, special tokens included."""
+        ...
+
+    @property
+    def score_type(self) -> ScoreType:
+        """What `activate` returns."""
+        ...
+
+    def read(self, query: str, documents: Sequence[str]) -> Work:
+        """Tokenise one request. Any text is accepted, empty ones too."""
+        ...
+
+    def activate(self, raw_scores: Array) -> Array:
+        """Raw scores to scores, element by element, never normalised over a request."""
+        ...
+
+
+class Family(Protocol):
+    """What a family module exports as `FAMILY`."""
+
+    def recognises(self, snapshot: Snapshot) -> bool:
+        """Tell whether these files are this family's, from `config.json` and the file names alone."""
+        ...
+
+    def open(self, snapshot: Snapshot, *, max_tokens: int | None, cache_bytes: int) -> Reader:
+        """Read tokenizer and configuration.
+
+        `max_tokens` lowers the model's own limit. `cache_bytes` bounds what the reader may keep between requests.
+
+        Raises:
+            UnsupportedModel: the files are of this family and cannot give one score per pair.
+        """
+        ...

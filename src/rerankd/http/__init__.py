@@ -1,0 +1,1 @@
+"""The HTTP rim: the only folder that imports the web framework."""

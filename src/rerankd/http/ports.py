@@ -1,0 +1,49 @@
+"""What the HTTP rim needs of the service behind it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from rerankd.metrics import Metrics
+from rerankd.types import Caller, ModelInfo, Ranking, RerankRequest
+
+
+class Service(Protocol):
+    """Ranks documents with the models it serves. Made and used on one event loop."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where the rim counts, too."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """The default model answers."""
+        ...
+
+    async def rerank(self, request: RerankRequest, caller: Caller) -> Ranking:
+        """Answer one request.
+
+        Raises:
+            RerankError: it cannot; the kind says why.
+        """
+        ...
+
+    def models(self) -> Sequence[ModelInfo]:
+        """All served models, the default first."""
+        ...
+
+    def model(self, name: str) -> ModelInfo:
+        """Find one by any of its names; "" is the default.
+
+        Raises:
+            ModelNotFound: none has that name.
+        """
+        ...
+
+    async def start(self) -> None:
+        """Begin to load the models; returns at once."""
+        ...
+
+    async def close(self) -> None:
+        """Stop; requests that still wait are answered with an error."""
+        ...

@@ -1,0 +1,16 @@
+"""A model that is ready: files read, network loaded, warmed up."""
+
+from dataclasses import dataclass
+
+from rerankd.engines.base import Engine
+from rerankd.families.base import Reader
+from rerankd.types import ModelInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedModel:
+    """What it takes to score pairs. `info.fingerprint` names all that can change a score."""
+
+    info: ModelInfo
+    reader: Reader
+    engine: Engine

@@ -1,0 +1,166 @@
+"""From an entry to a ready model: files, family, graph, engine, warm-up. Blocking; called from a thread."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from rerankd import __version__, plugins
+from rerankd.convert.convert import can_convert, convert, existing_graph
+from rerankd.engines.base import Engine, EngineFactory, Graph
+from rerankd.errors import ConfigError, ScoresDisagree, UnsupportedModel
+from rerankd.families.base import Family, Reader, Snapshot
+from rerankd.models.loaded import LoadedModel
+from rerankd.registry.resolve import Entry
+from rerankd.registry.store import Store
+from rerankd.sources.base import Source
+from rerankd.types import JsonValue, ModelInfo, ModelState
+
+Report = Callable[[ModelState], None]
+
+_GRAPH_FILE = "graph.json"
+_WARM_UP = (("a", ("b",)), ("什么是重排序?", ("Reranking puts the best documents first. " * 200,)))
+"""A shortest and a longest input: the first run of a shape allocates, and no caller should wait for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """How models are made ready here. `max_tokens` lowers every model's own limit."""
+
+    store: Store
+    engine: str = "auto"
+    max_tokens: int | None = None
+    document_cache_bytes: int = 0
+
+    def load(self, entry: Entry, report: Report) -> LoadedModel:
+        """Make a model ready; `report` hears each state on the way.
+
+        Raises:
+            ModelLoadError: it cannot be; the message says why.
+            ConfigError: there is no engine to run it.
+        """
+        report(ModelState.RESOLVING)
+        source = cast("Source", plugins.load("sources", entry.reference.source))
+        report(ModelState.DOWNLOADING)
+        snapshot = take_snapshot(source.fetch(entry.reference))
+        family_name, family = recognise(snapshot)
+        reader = family.open(snapshot, max_tokens=self.max_tokens, cache_bytes=self.document_cache_bytes)
+        report(ModelState.CONVERTING)
+        graph = self._graph(snapshot)
+        report(ModelState.LOADING)
+        engine_name, factory = choose_engine(self.engine)
+        engine = factory.open(graph)
+        report(ModelState.WARMING)
+        _warm_up(reader, engine)
+        info = ModelInfo(
+            id=entry.id,
+            names=entry.names,
+            state=ModelState.READY,
+            family=family_name,
+            engine=engine_name,
+            precision=graph.precision,
+            score_type=reader.score_type,
+            max_tokens=reader.max_tokens,
+            fingerprint=self._fingerprint(snapshot, graph, family_name, engine_name, reader.max_tokens),
+        )
+        return LoadedModel(info, reader, engine)
+
+    def _graph(self, snapshot: Snapshot) -> Graph:
+        """Our own graph where we can make one, the repository's ONNX file otherwise."""
+        if not can_convert(snapshot):
+            graph = existing_graph(snapshot)
+            if graph is None:
+                raise UnsupportedModel(
+                    "the model has neither weights that can be converted (model.safetensors) nor an ONNX file: "
+                    "save it with safe_serialization=True, or export it to onnx/model.onnx"
+                )
+            return graph
+
+        def build(folder: Path) -> None:
+            made = convert(snapshot, folder)
+            (folder / _GRAPH_FILE).write_text(json.dumps({"file": made.path.name, "precision": made.precision}))
+
+        digest = self.store.digest(_files(snapshot, ".safetensors", "config.json"))
+        folder = self.store.prepared(f"{digest[:32]}-{__version__}", build)
+        note = cast("dict[str, str]", json.loads((folder / _GRAPH_FILE).read_text("utf-8")))
+        return Graph(folder / note["file"], note["precision"])
+
+    def _fingerprint(self, snapshot: Snapshot, graph: Graph, family: str, engine: str, max_tokens: int) -> str:
+        files = _files(snapshot, ".safetensors", ".json", ".onnx", ".data", ".txt")
+        parts = [self.store.digest(files), graph.precision, family, engine, str(max_tokens), __version__]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def take_snapshot(folder: Path) -> Snapshot:
+    """Read `config.json` and list the files.
+
+    Raises:
+        UnsupportedModel: there is no readable `config.json`.
+    """
+    try:
+        config = cast("JsonValue", json.loads((folder / "config.json").read_text("utf-8")))
+    except FileNotFoundError as error:
+        raise UnsupportedModel(
+            f"the folder {folder.name!r} has no config.json: give the folder that save_pretrained or a download made"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UnsupportedModel(f"config.json of {folder.name!r} cannot be read: {type(error).__name__}") from error
+    if not isinstance(config, dict):
+        raise UnsupportedModel(f"config.json of {folder.name!r} holds no object")
+    files = frozenset(file.relative_to(folder).as_posix() for file in folder.glob("*") if file.is_file())
+    nested = frozenset(file.relative_to(folder).as_posix() for file in folder.glob("*/*") if file.is_file())
+    return Snapshot(folder, config, files | nested)
+
+
+def recognise(snapshot: Snapshot) -> tuple[str, Family]:
+    """Find the one family these files belong to.
+
+    Raises:
+        UnsupportedModel: none, or more than one; the message lists what was tried.
+    """
+    families = {name: cast("Family", plugins.load("families", name)) for name in plugins.names("families")}
+    fitting = [name for name, family in families.items() if family.recognises(snapshot)]
+    if len(fitting) == 1:
+        return fitting[0], families[fitting[0]]
+    what = f"architectures {snapshot.config.get('architectures')}, model_type {snapshot.config.get('model_type')!r}"
+    if fitting:
+        raise UnsupportedModel(f"the model ({what}) fits several families: {', '.join(fitting)}")
+    raise UnsupportedModel(
+        f"the model ({what}) is no reranker that is known here (families tried: {', '.join(families)}): "
+        "rerankers are sequence classifiers with one label, such as BAAI/bge-reranker-base"
+    )
+
+
+def choose_engine(wanted: str) -> tuple[str, EngineFactory]:
+    """Return the engine that was asked for; for "auto", ONNX Runtime.
+
+    Raises:
+        ConfigError: it is unknown, or what it needs is not installed.
+    """
+    name = "onnx" if wanted == "auto" else wanted
+    try:
+        factory = cast("EngineFactory", plugins.load("engines", name))
+    except LookupError as error:
+        raise ConfigError(str(error)) from error
+    if missing := factory.missing():
+        raise ConfigError(f"engine {name!r} cannot run: {missing}")
+    return name, factory
+
+
+def _files(snapshot: Snapshot, *endings: str) -> list[Path]:
+    return [snapshot.folder / file for file in sorted(snapshot.files) if file.endswith(endings)]
+
+
+def _warm_up(reader: Reader, engine: Engine) -> None:
+    for query, documents in _WARM_UP:
+        work = reader.read(query, documents)
+        scores = reader.activate(work.finish(engine.run(work.encodings)))
+        if scores.shape != (len(documents),) or not all(math.isfinite(score) for score in np.asarray(scores)):
+            raise ScoresDisagree(
+                f"the model gave {scores.tolist()} for {len(documents)} known pair(s): its weights are damaged"
+            )

@@ -1,0 +1,1 @@
+"""What could be loaded: names, cards, and the store of prepared models."""

@@ -1,0 +1,43 @@
+"""A name as a person types it to the model that is meant."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from rerankd import plugins
+from rerankd.errors import ConfigError
+from rerankd.registry.catalog import Card, cards, find
+from rerankd.sources.base import Reference, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model to serve: its id (without "/"), all its names, where its files are, and its card if it has one."""
+
+    id: str
+    names: tuple[str, ...]
+    reference: Reference
+    card: Card | None = None
+
+
+def resolve(name: str) -> Entry:
+    """Find the model a name means: the catalog first, then whichever source the name is written for.
+
+    Raises:
+        ConfigError: no catalog entry and no source; the message names what is known.
+    """
+    card = find(name)
+    if card:
+        return Entry(card.id, card.names, card.source, card)
+    for source in plugins.names("sources"):
+        if cast("Source", plugins.load("sources", source)).owns(name):
+            id_ = Path(name).expanduser().resolve().name
+            return Entry(id_, (id_,), Reference(source, name))
+    known = [card.id for card in cards()]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise ConfigError(
+        f"model {name!r} is not known here (known: {', '.join(known)}).{hint} "
+        "To serve a model of your own, give its folder, written as a path: ./my-model"
+    )

@@ -1,0 +1,91 @@
+"""Whose turn it is: which sequences run next. Pure bookkeeping, no threads.
+
+Start-time fair queueing (Goyal, Vin, Cheng, 1996), with tokens as the cost: a job's sequences are placed one after
+another on a line of virtual time, beginning where the line stands when the job arrives. The sequence with the lowest
+place is next. So a small job behind a huge one takes turns with it instead of waiting for its end, and no job starves.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Generic, TypeVar
+
+J = TypeVar("J")
+
+
+@dataclass(slots=True, eq=False)
+class _Line(Generic[J]):
+    """A job's sequences that wait, in the order they will run."""
+
+    job: J
+    costs: Sequence[int]
+    order: Sequence[int]
+    next: int = 0
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(Generic[J]):
+    """One sequence to run: the job it belongs to, its position there, its cost in tokens."""
+
+    job: J
+    position: int
+    cost: int
+
+
+@dataclass(slots=True)
+class Turns(Generic[J]):
+    """Jobs in virtual time. The heap holds one entry per waiting job, so a job of 1,000 costs as little as one of 1."""
+
+    _heap: list[tuple[int, int, _Line[J]]] = field(default_factory=list[tuple[int, int, _Line[J]]])
+    _lines: dict[int, _Line[J]] = field(default_factory=dict[int, _Line[J]])
+    _now: int = 0
+    _arrivals: "count[int]" = field(default_factory=count)
+
+    def add(self, job: J, costs: Sequence[int]) -> int:
+        """Queue a job of at least one sequence; return a ticket for `cancel`.
+
+        Its longest sequences run first: the short ones at the end keep all workers busy to the last.
+        """
+        order = sorted(range(len(costs)), key=lambda i: -costs[i])
+        ticket = next(self._arrivals)
+        line = _Line(job, costs, order)
+        self._lines[ticket] = line
+        heapq.heappush(self._heap, (self._now, ticket, line))
+        return ticket
+
+    def cancel(self, ticket: int) -> int:
+        """Take back what has not been given out; return its cost. A ticket that is done or unknown costs nothing."""
+        line = self._lines.pop(ticket, None)
+        if line is None:
+            return 0
+        line.cancelled = True
+        return sum(line.costs[i] for i in line.order[line.next :])
+
+    def peek(self) -> Turn[J] | None:
+        """Return the next turn without taking it; None when nothing waits."""
+        while self._heap and self._heap[0][2].cancelled:
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return None
+        line = self._heap[0][2]
+        position = line.order[line.next]
+        return Turn(line.job, position, line.costs[position])
+
+    def take(self) -> Turn[J] | None:
+        """Take the next turn; None when nothing waits."""
+        turn = self.peek()
+        if turn is None:
+            return None
+        place, ticket, line = heapq.heappop(self._heap)
+        self._now = place
+        line.next += 1
+        if line.next < len(line.order):
+            heapq.heappush(self._heap, (place + turn.cost, ticket, line))
+        else:
+            del self._lines[ticket]
+        return turn
+
+    def __len__(self) -> int:
+        return len(self._lines)

@@ -1,0 +1,170 @@
+"""The one path from a request to a ranking, whoever asks: check, remember, read, run, rank."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from rerankd.cache.base import PairScore, ScoreCache, pair_key
+from rerankd.errors import DeadlineExceeded, InvalidRequest
+from rerankd.metrics import Metrics
+from rerankd.models.loaded import LoadedModel
+from rerankd.models.pool import ModelPool
+from rerankd.scheduler.scheduler import Scheduler
+from rerankd.service.limits import Limits
+from rerankd.service.ranking import rank
+from rerankd.types import Caller, ModelInfo, ModelState, Ranking, RerankRequest, ScoreType, Timing, Usage
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Seconds spent so far, by what they were spent on."""
+
+    tokenization_s: float = 0.0
+    inference_s: float = 0.0
+
+
+class RerankService:
+    """Models, a scheduler, a cache and limits, behind three verbs. Lives on one event loop."""
+
+    def __init__(
+        self, *, pool: ModelPool, scheduler: Scheduler, cache: ScoreCache, limits: Limits, metrics: Metrics
+    ) -> None:
+        self.metrics = metrics
+        self._pool = pool
+        self._scheduler = scheduler
+        self._cache = cache
+        self._limits = limits
+        # Tokenising and late-interaction arithmetic: two threads keep one giant request from holding up the others.
+        self._texts = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rerankd-text")
+
+    async def start(self) -> None:
+        """Begin to load the models; return at once."""
+        await self._pool.start()
+
+    async def wait_ready(self, name: str = "") -> ModelInfo:
+        """Wait until a model can score ("": the default).
+
+        Raises:
+            ModelNotFound, ModelLoadError, ConfigError: it never will.
+        """
+        return await self._pool.wait(name)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the default model can score."""
+        return self._pool.info("").state is ModelState.READY
+
+    def models(self) -> Sequence[ModelInfo]:
+        """Describe every model, the default first."""
+        return self._pool.infos()
+
+    def model(self, name: str) -> ModelInfo:
+        """Describe one model.
+
+        Raises:
+            ModelNotFound: none of that name.
+        """
+        return self._pool.info(name)
+
+    async def rerank(self, request: RerankRequest, caller: Caller) -> Ranking:
+        """Score every document against the query and order them.
+
+        Cancelling the task frees the request's places in the queue at once.
+
+        Raises:
+            InvalidRequest, ModelNotFound, TryLater, DeadlineExceeded, EngineFailure: see `rerankd.errors`.
+        """
+        del caller  # limits per caller come with keys; every path carries the caller already
+        self._limits.check(request)
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._limits.deadline_s), self._pool.use(request.model) as model:
+                clock = _Clock()
+                scores = await self._score(model, request, clock)
+                return _ranking(model, request, scores, clock, time.perf_counter() - started)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"no answer within {self._limits.deadline_s:g} s: send fewer documents, or raise limits.deadline_s"
+            ) from error
+
+    async def close(self, timeout_s: float = 10.0) -> None:
+        """Fail what waits, stop the workers, free the models."""
+        await asyncio.to_thread(self._scheduler.close, timeout_s)
+        await self._pool.close()
+        await self._cache.close()
+        self._texts.shutdown(wait=False, cancel_futures=True)
+
+    async def _score(self, model: LoadedModel, request: RerankRequest, clock: _Clock) -> "_Scores":
+        query = request.query
+        texts = [document.text for document in request.documents]
+        keys = await self._off_loop(lambda: [pair_key(model.info.fingerprint, query, text) for text in texts])
+        known = {key: entry for key, entry in zip(keys, await self._cache.get(keys), strict=True) if entry}
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            fresh = await self._compute(model, query, missing, clock)
+            _refuse_cut(request, fresh, model.info.max_tokens)
+            await self._cache.put(fresh)
+        else:
+            fresh = {}
+        _refuse_cut(request, known, model.info.max_tokens)
+        self.metrics.pairs.labels(model.info.id, "network").inc(len(fresh))
+        self.metrics.pairs.labels(model.info.id, "cache").inc(len(keys) - len(fresh))
+        entries = [known.get(key) or fresh[key] for key in keys]
+        self.metrics.truncated.labels(model.info.id).inc(sum(entry.truncated for entry in entries))
+        return _Scores(entries, cached=len(keys) - len(fresh))
+
+    async def _compute(
+        self, model: LoadedModel, query: str, missing: dict[bytes, str], clock: _Clock
+    ) -> dict[bytes, PairScore]:
+        """Run the pairs nobody has scored yet: the same text is run once."""
+        texts = list(missing.values())
+        began = time.perf_counter()
+        work = await self._off_loop(lambda: model.reader.read(query, texts))
+        read = time.perf_counter()
+        outputs = await self._scheduler.run(model.engine, work.encodings, model=model.info.id)
+        raw = await self._off_loop(lambda: work.finish(outputs))
+        clock.tokenization_s = read - began
+        clock.inference_s = time.perf_counter() - read
+        cut = set(work.truncated)
+        return {
+            key: PairScore(float(raw[i]), work.tokens[i], i in cut)
+            for i, key in enumerate(missing)
+        }  # fmt: skip
+
+    async def _off_loop(self, compute: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._texts, compute)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    entries: Sequence[PairScore]
+    cached: int
+
+
+def _refuse_cut(request: RerankRequest, scores: dict[bytes, PairScore], max_tokens: int) -> None:
+    """A caller that forbids cutting gets an error instead of a score for half a document."""
+    if not request.truncate and any(score.truncated for score in scores.values()):
+        raise InvalidRequest(
+            f"a query and document together are longer than the model's {max_tokens} tokens, and truncation was "
+            "forbidden: shorten the document, or allow truncation"
+        )
+
+
+def _ranking(model: LoadedModel, request: RerankRequest, scores: _Scores, clock: _Clock, total_s: float) -> Ranking:
+    raw = np.array([entry.raw for entry in scores.entries], np.float32)
+    final = raw if request.raw_scores else model.reader.activate(raw)
+    return Ranking(
+        items=rank([float(score) for score in final], request.top_n),
+        model=model.info.id,
+        score_type=ScoreType.LOGIT if request.raw_scores else model.info.score_type,
+        usage=Usage(sum(entry.tokens for entry in scores.entries), len(scores.entries), scores.cached),
+        timing=Timing(total_s, clock.tokenization_s, clock.inference_s),
+        truncated=tuple(i for i, entry in enumerate(scores.entries) if entry.truncated),
+    )

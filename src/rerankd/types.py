@@ -1,0 +1,148 @@
+"""The words of this server: what a rerank is, whatever API asked for it.
+
+Nothing here imports the rest of the package, pydantic, or an HTTP library.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import overload
+
+JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+JsonObject = Mapping[str, JsonValue]
+
+
+class ScoreType(StrEnum):
+    """What a score means, so that nobody has to guess its scale."""
+
+    PROBABILITY = "probability"
+    """After a sigmoid: between 0 and 1, the same scale in every request."""
+    LOGIT = "logit"
+    """What the model outputs: any real number, higher is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One candidate: its text, and the fields it came with where a caller sent an object."""
+
+    text: str
+    fields: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One (query, document) to score."""
+
+    query: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """A query, its candidate documents, and how many to return, best first.
+
+    `model` "" means the server's default. `top_n` None means all. `raw_scores` asks for the model's own numbers
+    instead of the activated scores. `truncate` False makes an over-long document an error instead of a cut.
+    """
+
+    query: str
+    documents: tuple[Document, ...]
+    model: str = ""
+    top_n: int | None = None
+    raw_scores: bool = False
+    truncate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One place in a ranking: the document's position in the request, and its score."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a request cost. `tokens` counts what the model reads for all pairs, special tokens included;
+
+    a pair answered from a cache counts as if it had been computed, so that the same request always costs the same.
+    """
+
+    tokens: int = 0
+    pairs: int = 0
+    cached_pairs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where a request's time went, in seconds of wall clock."""
+
+    total_s: float = 0.0
+    tokenization_s: float = 0.0
+    inference_s: float = 0.0
+    """From entering the scheduler's queue to the last score: waiting and computing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking(Sequence[Ranked]):
+    """The ordered answer: best first, ties by index.
+
+    `model` is the served id. `truncated` holds the indexes of the documents that were cut to the model's limit.
+    """
+
+    items: tuple[Ranked, ...]
+    model: str
+    score_type: ScoreType
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
+    truncated: tuple[int, ...] = ()
+
+    @overload
+    def __getitem__(self, index: int) -> Ranked: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Ranked, ...]: ...
+    def __getitem__(self, index: int | slice) -> Ranked | tuple[Ranked, ...]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class ModelState(StrEnum):
+    """Where a model is between its name and its first score."""
+
+    RESOLVING = "resolving"
+    DOWNLOADING = "downloading"
+    CONVERTING = "converting"
+    LOADING = "loading"
+    WARMING = "warming"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What callers may know about a served model.
+
+    `id` has no "/" in it (some clients forbid it); `names` are all the names that reach it, `id` first.
+    `max_tokens` is the longest input, query and document together, in tokens.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    state: ModelState
+    family: str = ""
+    engine: str = ""
+    precision: str = ""
+    score_type: ScoreType = ScoreType.PROBABILITY
+    max_tokens: int = 0
+    fingerprint: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, after authentication. `name` is safe to log; the key itself never comes this far."""
+
+    name: str = "anonymous"

@@ -1,0 +1,43 @@
+"""A real uvicorn in a thread, on a free port, for tests that need sockets."""
+
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from fake_service import FakeService
+from rerankd.config import Settings
+from rerankd.http.app import create_app
+
+
+@contextmanager
+def running(app: FastAPI) -> Generator[str]:
+    """Serve an application; yields its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port: int = listener.getsockname()[1]
+    config = uvicorn.Config(app, lifespan="on", ws="none", log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise RuntimeError("the server did not start")
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+
+
+@contextmanager
+def running_fake(service: FakeService, settings: Settings | None = None) -> Generator[str]:
+    """Serve a fake service; yields the URL."""
+    with running(create_app(service, settings or Settings())) as url:
+        yield url

@@ -1,0 +1,136 @@
+"""From a folder to a ready model."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import tiny_bert, tiny_xlmr
+
+from rerankd.engines.base import Encoding
+from rerankd.errors import ConfigError, ModelLoadError, UnsupportedModel
+from rerankd.models.loader import Loader
+from rerankd.registry.resolve import Entry, resolve
+from rerankd.registry.store import Store
+from rerankd.types import ModelState
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("models") / "tiny-bert")
+
+
+@pytest.fixture
+def loader(tmp_path: Path) -> Loader:
+    return Loader(Store(tmp_path / "store"))
+
+
+def entry(folder: Path) -> Entry:
+    return resolve(str(folder))
+
+
+def score(loader: Loader, folder: Path) -> float:
+    model = loader.load(entry(folder), lambda _: None)
+    work = model.reader.read("what is it", ["it is a test"])
+    return float(work.finish(model.engine.run(work.encodings))[0])
+
+
+def test_a_model_passes_through_its_states_and_tells_what_it_is(loader: Loader, bert: Path) -> None:
+    states: list[ModelState] = []
+    model = loader.load(entry(bert), states.append)
+    assert states == [
+        ModelState.RESOLVING, ModelState.DOWNLOADING, ModelState.CONVERTING, ModelState.LOADING, ModelState.WARMING,
+    ]  # fmt: skip
+    assert (model.info.id, model.info.family, model.info.engine) == ("tiny-bert", "cross_encoder", "onnx")
+    assert model.info.max_tokens == model.reader.max_tokens
+
+
+def test_a_folder_is_not_changed_and_is_converted_once(loader: Loader, bert: Path) -> None:
+    before = sorted(file.name for file in bert.iterdir())
+    first = score(loader, bert)
+    prepared = [folder for folder in (loader.store.root / "prepared").iterdir() if folder.is_dir()]
+    stamp = (prepared[0] / "graph.json").stat().st_mtime_ns
+    assert score(loader, bert) == first
+    assert len(prepared) == 1
+    assert (prepared[0] / "graph.json").stat().st_mtime_ns == stamp
+    assert sorted(file.name for file in bert.iterdir()) == before
+
+
+def test_a_fingerprint_names_all_that_can_change_a_score(tmp_path: Path, bert: Path) -> None:
+    def fingerprint(folder: Path, max_tokens: int | None = None) -> str:
+        loader = Loader(Store(tmp_path / "store"), max_tokens=max_tokens)
+        return loader.load(entry(folder), lambda _: None).info.fingerprint
+
+    first = fingerprint(bert)
+    copy = shutil.copytree(bert, tmp_path / "copy")
+    assert fingerprint(copy) == first, "the same files in another place are the same model"
+    assert fingerprint(bert, max_tokens=16) != first
+    other = tiny_bert(tmp_path / "other", seed=7)
+    assert fingerprint(other) != first
+    config = json.loads((copy / "config.json").read_text())
+    config["sbert_ce_default_activation_function"] = "torch.nn.modules.linear.Identity"
+    (copy / "config.json").write_text(json.dumps(config))
+    assert fingerprint(copy) != first
+
+
+def test_a_ready_made_onnx_file_is_served_as_it_lies(loader: Loader, tmp_path: Path, bert: Path) -> None:
+    expected = score(loader, bert)
+    exported = shutil.copytree(bert, tmp_path / "exported", ignore=shutil.ignore_patterns("*.safetensors"))
+    prepared = next(folder for folder in (loader.store.root / "prepared").iterdir() if folder.is_dir())
+    (exported / "onnx").mkdir()
+    for file in prepared.glob("model.onnx*"):
+        shutil.copy(file, exported / "onnx")
+    assert score(loader, exported) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("make", [tiny_bert, tiny_xlmr])
+def test_damaged_weights_are_refused_not_served(make: "type[tiny_bert]", loader: Loader, tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    with pytest.raises(ModelLoadError) as failure:
+        loader.load(entry(folder), lambda _: None)
+    assert str(tmp_path) not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}, "no reranker that is known here"),
+        ({"architectures": ["BertModel"], "model_type": "bert"}, "BertModel|no reranker"),
+        ({}, "no reranker that is known here"),
+    ],
+)
+def test_what_is_no_reranker_is_refused_by_what_it_is(
+    config: dict[str, object], message: str, loader: Loader, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnsupportedModel, match=message):
+        loader.load(entry(tmp_path), lambda _: None)
+
+
+def test_a_broken_config_is_said_in_a_sentence(loader: Loader, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match=r"no config\.json"):
+        loader.load(entry(tmp_path), lambda _: None)
+    (tmp_path / "config.json").write_text("{broken")
+    with pytest.raises(UnsupportedModel, match="cannot be read"):
+        loader.load(entry(tmp_path), lambda _: None)
+
+
+def test_pickled_weights_are_never_read(loader: Loader, tmp_path: Path, bert: Path) -> None:
+    folder = shutil.copytree(bert, tmp_path / "pickled", ignore=shutil.ignore_patterns("*.safetensors"))
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04cposix\nsystem\n")
+    with pytest.raises(UnsupportedModel, match="safe_serialization"):
+        loader.load(entry(folder), lambda _: None)
+
+
+def test_an_unknown_engine_is_a_config_error_that_lists_the_known(bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="onnx"):
+        Loader(Store(tmp_path), engine="tensor").load(entry(bert), lambda _: None)
+
+
+def test_the_engine_runs_what_the_reader_reads(loader: Loader, bert: Path) -> None:
+    model = loader.load(entry(bert), lambda _: None)
+    output = model.engine.run([Encoding(np.array([1, 2, 3]), np.zeros(3, np.int64))])
+    assert output[0].shape == (1,)

@@ -1,0 +1,33 @@
+"""Names people type."""
+
+from pathlib import Path
+
+import pytest
+
+from rerankd.errors import ConfigError
+from rerankd.registry.catalog import cards, find
+from rerankd.registry.resolve import resolve
+
+
+def test_the_bundled_model_is_known_in_any_case() -> None:
+    assert resolve("Rerankd-ZH-en").id == "rerankd-zh-en"
+
+
+def test_every_card_has_an_id_that_every_client_can_use() -> None:
+    for card in cards():
+        assert "/" not in card.id
+        assert "rerank" in card.id, "RAGFlow takes a model without this word for an embedding model"
+        assert find(card.id) is card
+
+
+def test_a_folder_is_served_under_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my-reranker").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("./my-reranker", str(tmp_path / "my-reranker"), "./my-reranker/"):
+        entry = resolve(name)
+        assert (entry.id, entry.reference.source) == ("my-reranker", "local")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_and_the_way_out() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean rerankd-zh-en\?.*\./my-model"):
+        resolve("rerank-zh-en")

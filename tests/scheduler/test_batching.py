@@ -1,0 +1,72 @@
+"""Turns: fairness and bookkeeping, without threads."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerankd.scheduler.batching import Turns
+
+costs = st.lists(st.integers(1, 50), min_size=1, max_size=20)
+
+
+def drain(turns: Turns[str]) -> list[tuple[str, int]]:
+    taken: list[tuple[str, int]] = []
+    while turn := turns.take():
+        taken.append((turn.job, turn.position))
+    return taken
+
+
+@given(st.lists(costs, min_size=1, max_size=8))
+def test_every_sequence_is_given_out_exactly_once(jobs: list[list[int]]) -> None:
+    turns: Turns[str] = Turns()
+    for i, job in enumerate(jobs):
+        turns.add(str(i), job)
+    expected = [(str(i), position) for i, job in enumerate(jobs) for position in range(len(job))]
+    assert sorted(drain(turns)) == sorted(expected)
+    assert len(turns) == 0
+
+
+def test_a_small_job_behind_a_huge_one_takes_turns_with_it() -> None:
+    turns: Turns[str] = Turns()
+    turns.add("huge", [100] * 1000)
+    for _ in range(10):
+        turns.take()
+    turns.add("small", [100] * 5)
+    order = [job for job, _ in drain(turns)]
+    assert max(i for i, job in enumerate(order) if job == "small") <= 11
+
+
+@given(st.integers(1, 6), st.integers(2, 30))
+def test_equal_jobs_never_drift_apart_by_more_than_one_turn(jobs: int, length: int) -> None:
+    turns: Turns[str] = Turns()
+    for i in range(jobs):
+        turns.add(str(i), [7] * length)
+    done = dict.fromkeys(map(str, range(jobs)), 0)
+    while turn := turns.take():
+        done[turn.job] += 1
+        assert max(done.values()) - min(done.values()) <= 1
+
+
+@given(costs, st.integers(0, 19))
+def test_cancelling_returns_the_cost_of_what_was_not_given_out(job: list[int], taken: int) -> None:
+    turns: Turns[str] = Turns()
+    ticket = turns.add("a", job)
+    spent = sum(turn.cost for turn in [turns.take() for _ in range(min(taken, len(job)))] if turn)
+    assert turns.cancel(ticket) == sum(job) - spent
+    assert turns.cancel(ticket) == 0
+    assert turns.take() is None
+
+
+def test_a_late_comer_does_not_make_up_for_the_time_it_was_away() -> None:
+    turns: Turns[str] = Turns()
+    turns.add("early", [10] * 100)
+    for _ in range(50):
+        turns.take()
+    turns.add("late", [10] * 100)
+    first = [turn.job for turn in [turns.take() for _ in range(20)] if turn]
+    assert 8 <= first.count("late") <= 12
+
+
+def test_the_longest_sequences_of_a_job_run_first() -> None:
+    turns: Turns[str] = Turns()
+    turns.add("a", [3, 9, 1, 9])
+    assert [position for _, position in drain(turns)] == [1, 3, 0, 2]

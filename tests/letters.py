@@ -47,11 +47,11 @@ class LetterReader:
     max_tokens = MAX_TOKENS
     score_type = ScoreType.PROBABILITY
 
-    def read(self, query: str, documents: Sequence[str]) -> Work:
+    def read(self, query: str, documents: Sequence[str]) -> Work[np.float32]:
         encodings = [self._encode(query, document) for document in documents]
         cut = tuple(i for i, document in enumerate(documents) if len(document) + 1 > MAX_TOKENS)
         tokens = [encoding.tokens for encoding in encodings]
-        return Work(encodings, tokens, cut, lambda outputs: np.array([o[0] for o in outputs], np.float32))
+        return Work(encodings, tokens, cut, lambda _, output: output[0], lambda kept: np.array(kept, np.float32))
 
     def activate(self, raw_scores: Array) -> Array:
         return np.asarray(1 / (1 + np.exp(-raw_scores)), np.float32)

@@ -14,9 +14,8 @@ from calibration import Calibration, fit
 from data import Judged, training_sample
 from evaluate_bundled import PRIOR, quality, show
 from measures import Floats, calibration_error, log_loss, sigmoid, weights_for_prior
-from rich.console import Console
-from rich.progress import track
 from scoring import Scorer, open_scorer, snapshot
+from tqdm import tqdm
 
 from rerankd.convert.convert import write_encoder
 
@@ -46,7 +45,7 @@ def main(*, base: Path, train: Path, dev: Path, out: Path, fit_queries: int, che
         found, report = calibrate(open_scorer(folder), train, fit_queries, check_queries, seed)
         config["late_interaction"]["calibration"] = {"slope": round(found.slope, 4), "bias": round(found.bias, 4)}
         _write(folder / "config.json", config)
-        Console().print(report)
+        print(report)
         full = open_scorer(folder, write_encoder(snapshot(base), fp32, "fp32"))
         measured = quality(dev, open_scorer(folder), full, None)
         show(measured)
@@ -65,7 +64,7 @@ def calibrate(
         for names in TRAINING_SETS.values()
         for name in names
     }
-    scored = {name: [(one, _scores(scorer, one)) for one in track(sample, name)] for name, sample in drawn.items()}
+    scored = {name: [(one, _scores(scorer, one)) for one in tqdm(sample, desc=name)] for name, sample in drawn.items()}
     fitted = _pooled({name: pairs[:fit_queries] for name, pairs in scored.items()})
     held = _pooled({name: pairs[fit_queries:] for name, pairs in scored.items()})
     found = fit(*fitted)

@@ -10,10 +10,8 @@ import numpy as np
 from calibration import Calibration
 from data import Judged, development_set
 from measures import Floats, calibration_error, paired, reciprocal_rank, sigmoid, weights_for_prior
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 from scoring import Scorer, open_scorer, snapshot
+from tqdm import tqdm
 
 from rerankd.convert.convert import write_encoder
 
@@ -24,7 +22,7 @@ Measured = Mapping[str, object]
 
 def rankings(scorer: Scorer, judged: Sequence[Judged], label: str) -> Sequence[Sequence[float]]:
     """Score every list; one array of raw scores per query."""
-    return [[float(score) for score in scorer.raw_scores(one.query, one.documents)] for one in track(judged, label)]
+    return [[float(score) for score in scorer.raw_scores(one.query, one.documents)] for one in tqdm(judged, desc=label)]
 
 
 def quality(dev: Path, model: Scorer, fp32: Scorer | None, queries: int | None) -> Mapping[str, Measured]:
@@ -77,11 +75,9 @@ def _flat(run: Sequence[Sequence[float]]) -> Floats:
 
 def show(rows: Mapping[str, Measured]) -> None:
     """Print what was measured."""
-    table = Table("set", "queries", "MRR@10", "int8 minus (mean, standard error)", "int8~fp32", "calibration error")
+    fields = ("queries", "mrr_at_10", "int8_minus", "correlation_int8_fp32", "calibration_error")
     for name, row in rows.items():
-        names = ("queries", "mrr_at_10", "int8_minus", "correlation_int8_fp32", "calibration_error")
-        table.add_row(name, *(str(row.get(field, "-")) for field in names))
-    Console(width=160).print(table)
+        print(name, *(f"{field}={row.get(field, '-')}" for field in fields), sep="  ")
 
 
 @click.command()

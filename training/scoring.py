@@ -33,7 +33,7 @@ class Scorer:
     def raw_scores(self, query: str, documents: Sequence[str]) -> Array:
         """Return raw scores of shape `(documents,)`: logits of a probability, once the model is calibrated."""
         work = self.reader.read(query, documents)
-        return work.finish(self.engine.run(work.encodings))
+        return work.score(self.engine.run(work.encodings))
 
 
 def open_scorer(folder: Path, graph: Graph | None = None) -> Scorer:

@@ -87,14 +87,14 @@ class ModelsSettings(_Section):
     """Which models are served, and from where."""
 
     default: Annotated[str, Field(min_length=1)] = "rerankd-zh-en"
-    """The model that answers where a request names none: a catalog name or a folder (./my-model)."""
+    """The model that answers where a request names none: a catalog name, a folder (./my-model), or NAME=FOLDER."""
     served: tuple[str, ...] = ()
     """More models to load, beside the default."""
     store: Path | None = None
     """Folder for converted models; by default the user's cache folder."""
     max_tokens: Annotated[int | None, Field(ge=16)] = None
     """Lower limit on a pair's length in tokens than the model's own."""
-    document_cache_mb: Annotated[float, Field(ge=0)] = 128
+    document_cache_mb: Annotated[float, Field(ge=0, le=1048576)] = 64
     """Memory per late-interaction model for documents already seen, in MiB; 0 turns it off."""
 
 
@@ -114,6 +114,8 @@ class LimitsSettings(_Section):
     """Documents in a request."""
     max_query_chars: Annotated[int, Field(ge=1)] = 32_768
     """Characters in a query."""
+    max_requests: Annotated[int, Field(ge=1)] = 1024
+    """Requests in one call: the items of a batch, or the pairs of vLLM's `/score`."""
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """Seconds after which a request is answered with an error."""
 

@@ -40,7 +40,7 @@ def open_reader(cache_bytes: int = 16 << 20) -> Reader:
 
 def scores(reader: Reader, engine: Engine, query: str, documents: Sequence[str]) -> list[float]:
     work = reader.read(query, documents)
-    return work.finish(engine.run(work.encodings)).tolist()
+    return work.score(engine.run(work.encodings)).tolist()
 
 
 def test_every_file_is_the_one_the_card_names() -> None:

@@ -118,6 +118,6 @@ def test_more_workers_than_cores_are_a_warning(workdir: Path) -> None:
 @pytest.mark.usefixtures("only_the_tiny_model")
 def test_caches_larger_than_the_memory_are_a_warning(workdir: Path) -> None:
     assert found()["memory"].status is Status.OK
-    (workdir / "mine.toml").write_text("[models]\ndocument_cache_mb = 1e12\n")
+    (workdir / "mine.toml").write_text("[models]\ndocument_cache_mb = 1048576\n")
     check = found(workdir / "mine.toml")["memory"]
     assert (check.status, check.remedy) == (Status.WARN, "lower models.document_cache_mb or cache.max_mb")

@@ -58,3 +58,12 @@ def test_check_tells_a_mistake_in_one_line(run: Run, workdir: Path, content: str
 
 def test_check_of_a_file_that_is_not_there(run: Run) -> None:
     assert run("config", "check", "gone.toml").code == 3
+
+
+def test_check_refuses_an_address_that_serve_would_refuse(run: Run, workdir: Path) -> None:
+    (workdir / "open.toml").write_text('[server]\nhost = "0.0.0.0"\n')
+    refused = run("config", "check", "open.toml")
+    assert refused.code == 3
+    assert "no API key is set" in refused.err
+    (workdir / "keyed.toml").write_text('[server]\nhost = "0.0.0.0"\n[auth]\nkeys = ["one"]\n')
+    assert run("config", "check", "keyed.toml").code == 0

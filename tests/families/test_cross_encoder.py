@@ -91,7 +91,7 @@ def test_half_a_surrogate_pair_reads_as_the_replacement_character(roberta: Path)
 
 def test_no_documents_are_no_work(bert: Path) -> None:
     work = _open(bert).read("fox", [])
-    assert (len(work.encodings), len(work.tokens), work.finish([]).shape) == (0, 0, (0,))
+    assert (len(work.encodings), len(work.tokens), work.score([]).shape) == (0, 0, (0,))
 
 
 def test_a_document_of_a_megabyte_is_cut_without_trouble(bert: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_sigmoid_is_safe_at_both_ends(bert: Path) -> None:
 def test_an_output_that_is_not_one_logit_is_an_engine_failure(bert: Path) -> None:
     work = _open(bert).read("fox", ["a"])
     with pytest.raises(EngineFailure, match=r"shape \(2,\)"):
-        work.finish([np.zeros(2, np.float32)])
+        work.score([np.zeros(2, np.float32)])
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class Opened:
 
     def _score(self, query: str, document: str) -> NDArray[np.float32]:
         work = self.reader.read(query, [document])
-        return self.reader.activate(work.finish(self.engine.run(work.encodings)))
+        return self.reader.activate(work.score(self.engine.run(work.encodings)))
 
 
 @pytest.fixture(scope="session", params=CASES)
@@ -118,7 +118,7 @@ def test_scores_are_those_of_the_reference(opened: Opened) -> None:
 
 def test_documents_read_together_score_as_one_by_one(opened: Opened) -> None:
     work = opened.reader.read("quick fox 狐狸", TEXTS)
-    together = opened.reader.activate(work.finish(opened.engine.run(work.encodings)))
+    together = opened.reader.activate(work.score(opened.engine.run(work.encodings)))
     alone = opened.scores([("quick fox 狐狸", text) for text in TEXTS])
     assert np.abs(together - alone).max() < 1e-6
     assert list(work.tokens) == [encoding.tokens for encoding in work.encodings]

@@ -62,7 +62,7 @@ def states(encoding: Encoding) -> Array:
 
 def score(reader: Reader, query: str, documents: Sequence[str]) -> Array:
     work = reader.read(query, documents)
-    return work.finish([states(encoding) for encoding in work.encodings])
+    return work.score([states(encoding) for encoding in work.encodings])
 
 
 def defined_score(query: Sequence[int], document: Sequence[int]) -> float:
@@ -124,10 +124,10 @@ def test_what_was_seen_before_needs_no_network_run_and_costs_the_same_tokens(fol
     documents = ["w1 w2", "w3", "w4 " * 20]
     first = reader.read("w1", documents)
     assert len(first.encodings) == 4
-    fresh = first.finish([states(encoding) for encoding in first.encodings])
+    fresh = first.score([states(encoding) for encoding in first.encodings])
     again = reader.read("w1", documents)
     assert again.encodings == []
-    assert again.finish([]).tolist() == fresh.tolist()
+    assert again.score([]).tolist() == fresh.tolist()
     assert list(again.tokens) == list(first.tokens) == [4 + 5, 4 + 4, 4 + LIMIT]
     assert again.truncated == first.truncated == (2,)
     assert len(reader.read("w9", ["w3", "w5"]).encodings) == 2
@@ -136,7 +136,7 @@ def test_what_was_seen_before_needs_no_network_run_and_costs_the_same_tokens(fol
 def test_a_text_is_encoded_once_per_request_and_apart_as_query_and_as_document(folder: Path) -> None:
     work = open_reader(folder).read("w1", ["w2", "w1", "w2", "w2"])
     assert [encoding.ids.tolist() for encoding in work.encodings] == [[0, 4, 7, 2], [0, 5, 8, 2], [0, 5, 7, 2]]
-    found = work.finish([states(encoding) for encoding in work.encodings])
+    found = work.score([states(encoding) for encoding in work.encodings])
     assert found[0] == found[2] == found[3] != found[1]
 
 
@@ -155,7 +155,7 @@ def test_states_that_are_dropped_while_a_request_is_under_way_are_still_its_own(
     assert work.encodings == []
     score(reader, "w3", [f"w{i}" for i in range(4, 30)])
     assert reader.read("w1", ["w2"]).encodings
-    assert work.finish([]).tolist() == expected.tolist()
+    assert work.score([]).tolist() == expected.tolist()
 
 
 def test_threads_that_share_a_reader_get_the_scores_of_one_alone(folder: Path) -> None:
@@ -205,7 +205,7 @@ def test_wrong_states_fail_the_request_and_are_not_remembered(folder: Path, wron
     outputs = [states(encoding) for encoding in work.encodings]
     outputs[1] = {"nan": outputs[1] * np.float32(np.nan), "short": outputs[1][:-1], "flat": outputs[1][0]}[wrong]
     with pytest.raises(EngineFailure, match="4 tokens"):
-        work.finish(outputs)
+        work.score(outputs)
     assert any(encoding.ids.tolist() == [0, 5, 8, 2] for encoding in reader.read("w1", ["w2"]).encodings)
 
 

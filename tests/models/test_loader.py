@@ -2,11 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import tiny_bert, tiny_xlmr
 
 from rerankd.engines.base import Encoding
 from rerankd.errors import ConfigError, ModelLoadError, UnsupportedModel
@@ -14,6 +14,7 @@ from rerankd.models.loader import Loader
 from rerankd.registry.resolve import Entry, resolve
 from rerankd.registry.store import Store
 from rerankd.types import ModelState
+from tiny import tiny_bert, tiny_xlmr
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def entry(folder: Path) -> Entry:
 def score(loader: Loader, folder: Path) -> float:
     model = loader.load(entry(folder), lambda _: None)
     work = model.reader.read("what is it", ["it is a test"])
-    return float(work.finish(model.engine.run(work.encodings))[0])
+    return float(work.score(model.engine.run(work.encodings))[0])
 
 
 def test_a_model_passes_through_its_states_and_tells_what_it_is(loader: Loader, bert: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_ready_made_onnx_file_is_served_as_it_lies(loader: Loader, tmp_path: P
 
 
 @pytest.mark.parametrize("make", [tiny_bert, tiny_xlmr])
-def test_damaged_weights_are_refused_not_served(make: "type[tiny_bert]", loader: Loader, tmp_path: Path) -> None:
+def test_damaged_weights_are_refused_not_served(make: Callable[[Path], Path], loader: Loader, tmp_path: Path) -> None:
     folder = make(tmp_path / "model")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])

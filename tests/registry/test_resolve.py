@@ -31,3 +31,13 @@ def test_a_folder_is_served_under_its_own_name(tmp_path: Path, monkeypatch: pyte
 def test_an_unknown_name_is_refused_with_the_nearest_and_the_way_out() -> None:
     with pytest.raises(ConfigError, match=r"Did you mean rerankd-zh-en\?.*\./my-model"):
         resolve("rerank-zh-en")
+
+
+def test_a_model_can_be_served_under_a_name_of_ones_own(tmp_path: Path) -> None:
+    entry = resolve(f"BAAI/bge-reranker-v2-m3={tmp_path}")
+    assert entry.id == "bge-reranker-v2-m3"
+    assert entry.names == ("bge-reranker-v2-m3", "BAAI/bge-reranker-v2-m3")
+    assert entry.reference.source == "local"
+    assert resolve("house-rerank=rerankd-zh-en").names == ("house-rerank",)
+    with pytest.raises(ConfigError, match="must not end in /"):
+        resolve(f"BAAI/={tmp_path}")

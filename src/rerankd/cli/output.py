@@ -1,14 +1,19 @@
 """Printing: a table for a terminal, tab-separated lines for a program, JSON for one that asks."""
 
 import json
+import shutil
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import click
 
 from rerankd.types import JsonValue
 
+_GAP = "  "
+_NARROWEST = 8
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
 
 
@@ -61,19 +66,41 @@ def as_text(value: JsonValue) -> str:
 
 
 def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    cells = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(_width, (column.title, *(row[i] for row in cells)))) for i, column in enumerate(columns)]
+    room = shutil.get_terminal_size().columns - sum(widths) - len(_GAP) * (len(columns) - 1)
+    for i, column in enumerate(columns):
+        if column.shortened and room < 0:
+            given = min(-room, max(0, widths[i] - max(_width(column.title), _NARROWEST)))
+            widths[i] -= given
+            room += given
+    click.secho(_line(columns, [column.title for column in columns], widths), bold=True)
+    for row in cells:
+        click.echo(_line(columns, row, widths))
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        # rich narrows wrapping columns first, the widest most; a cell of them that may not wrap is then shortened.
-        table.add_column(column.title, justify="right" if column.number else "left", no_wrap=column.number)
-    for row in rows:
-        table.add_row(
-            *(
-                Text(plain(cell), no_wrap=column.shortened, overflow="ellipsis" if column.shortened else "fold")
-                for column, cell in zip(columns, row, strict=True)
-            )
-        )
-    Console(file=sys.stdout, highlight=False).print(table)
+
+def _line(columns: Sequence[Column], row: Sequence[str], widths: Sequence[int]) -> str:
+    parts: list[str] = []
+    for column, cell, width in zip(columns, row, widths, strict=True):
+        text = _shorten(cell, width)
+        space = " " * (width - _width(text))
+        parts.append(space + text if column.number else text + space)
+    return _GAP.join(parts).rstrip()
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes on a terminal: Chinese characters take two, combining marks none."""
+    return sum(_width_of(letter) for letter in text)
+
+
+def _width_of(letter: str) -> int:
+    if unicodedata.combining(letter) or unicodedata.category(letter) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+
+
+def _shorten(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    kept = accumulate(map(_width_of, text))
+    return text[: sum(1 for taken in kept if taken <= width - 1)] + "…"

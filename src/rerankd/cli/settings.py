@@ -49,11 +49,11 @@ def check(file: Path | None) -> None:
 
     FILE is a settings file; by default the one that `rerankd serve` would read. The environment is checked too.
     """
-    from rerankd.http.auth import load_keys
+    from rerankd.http.run import check_address
     from rerankd.registry.resolve import resolve
 
     loaded = load_settings(file)
-    load_keys(loaded.settings.auth)
+    check_address(loaded.settings)
     for name in (loaded.settings.models.default, *loaded.settings.models.served):
         resolve(name)
     given = sum(origin != "default" for origin in loaded.origins.values())

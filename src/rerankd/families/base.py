@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from rerankd.engines.base import Array, Encoding
 from rerankd.types import JsonValue, ScoreType
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +21,27 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Work(Generic[K]):
     """One request, read: the forward passes it needs, and how their outputs become raw scores.
 
     `tokens` holds, per document, what its pair costs in usage: query, document and special tokens, whether they had to
-    be computed or were still known. `truncated` holds the indexes of documents that did not fit. `finish` takes one
-    output per encoding, in order, and returns raw scores of shape `(documents,)`; it computes, and is called off the
-    event loop.
+    be computed or were still known. `truncated` holds the indexes of documents that did not fit.
+
+    `keep(i, output)` makes of encoding i's output what is needed later; it is called in the worker thread as soon as
+    the output is there, once per encoding, in any order, so that token states of a thousand documents do not pile up
+    in full precision. `finish` takes what was kept, in the order of the encodings, and returns raw scores of shape
+    `(documents,)`. Both compute and are called off the event loop.
     """
 
     encodings: Sequence[Encoding]
     tokens: Sequence[int]
     truncated: tuple[int, ...]
-    finish: Callable[[Sequence[Array]], Array]
+    keep: Callable[[int, Array], K]
+    finish: Callable[[Sequence[K]], Array]
+
+    def score(self, outputs: Sequence[Array]) -> Array:
+        """Keep and finish in one go, for whoever has run the network itself: one output per encoding, in order."""
+        return self.finish([self.keep(i, output) for i, output in enumerate(outputs)])
 
 
 class Reader(Protocol):
@@ -47,7 +57,7 @@ class Reader(Protocol):
         """What `activate` returns."""
         ...
 
-    def read(self, query: str, documents: Sequence[str]) -> Work:
+    def read(self, query: str, documents: Sequence[str]) -> Work[Any]:
         """Tokenise one request. Any text is accepted, empty ones too."""
         ...
 

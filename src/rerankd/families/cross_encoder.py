@@ -36,7 +36,7 @@ class CrossEncoderReader:
     score_type: ScoreType
     keeps_end: bool
 
-    def read(self, query: str, documents: Sequence[str]) -> Work:
+    def read(self, query: str, documents: Sequence[str]) -> Work[float]:
         """Tokenise one request.
 
         A document counts as truncated when its pair did not fit, even if only the query was cut.
@@ -53,7 +53,7 @@ class CrossEncoderReader:
             for index, (ids, lengths) in enumerate(zip(document_ids, kept, strict=True))
             if lengths != (len(query_ids), len(ids))
         )
-        return Work(encodings, tuple(encoding.tokens for encoding in encodings), truncated, _first_logits)
+        return Work(encodings, tuple(encoding.tokens for encoding in encodings), truncated, _logit, _raw_scores)
 
     def activate(self, raw_scores: Array) -> Array:
         """A sigmoid, or nothing where the model's own files ask for logits."""
@@ -103,13 +103,16 @@ def _clean(text: str) -> str:
     return _SURROGATES.sub(_REPLACEMENT, text)
 
 
-def _first_logits(outputs: Sequence[Array]) -> Array:
-    """One logit per pair.
+def _logit(_: int, output: Array) -> float:
+    """The one logit of a pair.
 
     Raises:
-        EngineFailure: an output is not one number.
+        EngineFailure: the output is not one number.
     """
-    for output in outputs:
-        if output.shape != (1,):
-            raise EngineFailure(f"the network returned an output of shape {output.shape} instead of one logit")
-    return np.array([output[0] for output in outputs], np.float32)
+    if output.shape != (1,):
+        raise EngineFailure(f"the network returned an output of shape {output.shape} instead of one logit")
+    return float(output[0])
+
+
+def _raw_scores(logits: Sequence[float]) -> Array:
+    return np.array(logits, np.float32)

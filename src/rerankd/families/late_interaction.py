@@ -138,7 +138,7 @@ class _Reader:
     def score_type(self) -> ScoreType:
         return ScoreType.PROBABILITY
 
-    def read(self, query: str, documents: Sequence[str]) -> Work:
+    def read(self, query: str, documents: Sequence[str]) -> Work[States]:
         """Tokenise what is not known yet. An over-long query is cut in every pair, so it marks every document."""
         asked = _Text.of(self._config.query, query)
         offered = [_Text.of(self._config.document, document) for document in documents]
@@ -155,17 +155,21 @@ class _Reader:
             key: len(encoding.ids) for key, encoding in fresh.items()
         }
 
-        def finish(outputs: Sequence[Array]) -> Array:
-            states = dict(known)
-            for text, encoding, output in zip(missing, encodings, outputs, strict=True):
-                states[text.key] = self._states(text, encoding, output, cut=text.key in cut)
-                self._cache.put(text.key, states[text.key])
+        def keep(position: int, output: Array) -> States:
+            text = missing[position]
+            states = self._states(text, encodings[position], output, cut=text.key in cut)
+            self._cache.put(text.key, states)
+            return states
+
+        def finish(kept: Sequence[States]) -> Array:
+            states = known | {text.key: one for text, one in zip(missing, kept, strict=True)}
             return self._raw_scores(states[asked.key], [states[text.key] for text in offered])
 
         return Work(
             encodings=encodings,
             tokens=[tokens[asked.key] + tokens[text.key] for text in offered],
             truncated=tuple(index for index, text in enumerate(offered) if asked.key in cut or text.key in cut),
+            keep=keep,
             finish=finish,
         )
 

@@ -41,11 +41,7 @@ def serve(settings: Settings, make_service: Callable[[Settings], Service] = asse
     Raises:
         ConfigError: the address cannot be listened on, or would be open to the network without keys.
     """
-    keys = load_keys(settings.auth)
-    addresses = _resolve(settings.server.host, settings.server.port)
-    if not keys and not settings.auth.allow_open:
-        _refuse_to_be_open(settings.server.host, addresses)
-    sockets = _listen(addresses, settings.server)
+    sockets = _listen(check_address(settings), settings.server)
     log.set_up(settings.logging.level, settings.logging.format)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says of the start, we say in one line
     urls = [_url(listener) for listener in sockets]
@@ -57,6 +53,21 @@ def serve(settings: Settings, make_service: Callable[[Settings], Service] = asse
         for listener in sockets:
             listener.close()
     _logger.info("stopped")
+
+
+_Address = tuple[socket.AddressFamily, tuple[str, int]]
+
+
+def check_address(settings: Settings) -> Sequence[_Address]:
+    """Return the addresses to listen on.
+
+    Raises:
+        ConfigError: they are none of this machine's, or would be open to the network without keys.
+    """
+    addresses = _resolve(settings.server.host, settings.server.port)
+    if not load_keys(settings.auth) and not settings.auth.allow_open:
+        _refuse_to_be_open(settings.server.host, addresses)
+    return addresses
 
 
 def _uvicorn(make_app: Callable[[], FastAPI], settings: Settings) -> uvicorn.Config:
@@ -75,9 +86,6 @@ def _uvicorn(make_app: Callable[[], FastAPI], settings: Settings) -> uvicorn.Con
         timeout_graceful_shutdown=math.ceil(settings.server.shutdown_timeout_s),
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
-
-
-_Address = tuple[socket.AddressFamily, tuple[str, int]]
 
 
 def _resolve(host: str, port: int) -> Sequence[_Address]:

@@ -159,7 +159,7 @@ def _files(snapshot: Snapshot, *endings: str) -> list[Path]:
 def _warm_up(reader: Reader, engine: Engine) -> None:
     for query, documents in _WARM_UP:
         work = reader.read(query, documents)
-        scores = reader.activate(work.finish(engine.run(work.encodings)))
+        scores = reader.activate(work.score(engine.run(work.encodings)))
         if scores.shape != (len(documents),) or not all(math.isfinite(score) for score in np.asarray(scores)):
             raise ScoresDisagree(
                 f"the model gave {scores.tolist()} for {len(documents)} known pair(s): its weights are damaged"

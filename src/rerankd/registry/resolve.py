@@ -1,7 +1,7 @@
 """A name as a person types it to the model that is meant."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -24,9 +24,19 @@ class Entry:
 def resolve(name: str) -> Entry:
     """Find the model a name means: the catalog first, then whichever source the name is written for.
 
+    `NAME=MODEL` serves a model under a name of one's own: BAAI/bge-reranker-v2-m3=./bge is reached by that name and by
+    its last part, which is the id.
+
     Raises:
         ConfigError: no catalog entry and no source; the message names what is known.
     """
+    given, equals, model = name.partition("=")
+    if equals and given:
+        entry = resolve(model)
+        id_ = given.rsplit("/", 1)[-1]
+        if not id_:
+            raise ConfigError(f"{name!r} names a model {given!r}: a name must not end in /")
+        return replace(entry, id=id_, names=tuple(dict.fromkeys((id_, given))))
     card = find(name)
     if card:
         return Entry(card.id, card.names, card.source, card)

@@ -4,15 +4,18 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from rerankd import machine
 from rerankd.engines.base import Array, Encoding, Engine
 from rerankd.errors import EngineFailure, ModelNotReady, Overloaded, RequestTooLarge
 from rerankd.metrics import Metrics
 from rerankd.scheduler.batching import Turn, Turns
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +33,10 @@ class _Job:
     engine: Engine
     model: str
     encodings: Sequence[Encoding]
-    outputs: list[Array | None]
+    keep: Callable[[int, Array], object]
+    kept: list[object]
     missing: int
-    future: Future[list[Array]]
+    future: Future[list[Any]]
     admitted_at: float
     ticket: int = -1
     started: bool = False
@@ -72,25 +76,31 @@ class Scheduler:
         """Tokens admitted and not yet done."""
         return self._tokens
 
-    async def run(self, engine: Engine, encodings: Sequence[Encoding], *, model: str) -> list[Array]:
-        """Run all sequences; return their outputs in order. Cancelling gives the places in the queue back at once.
+    async def run(
+        self, engine: Engine, encodings: Sequence[Encoding], *, model: str, keep: Callable[[int, Array], T]
+    ) -> list[T]:
+        """Run all sequences; return what `keep(position, output)` made of each output, in order.
+
+        `keep` is called in the worker thread. Cancelling gives the places in the queue back at once.
 
         Raises:
             Overloaded: the queue is full; says when to come back.
             RequestTooLarge: it would not fit in an empty queue either.
-            EngineFailure: the network failed on one of the sequences.
+            EngineFailure: the network, or `keep`, failed on one of the sequences.
             ModelNotReady: the server is shutting down.
         """
-        return await asyncio.wrap_future(self.submit(engine, encodings, model=model))
+        return await asyncio.wrap_future(self.submit(engine, encodings, model=model, keep=keep))
 
-    def submit(self, engine: Engine, encodings: Sequence[Encoding], *, model: str) -> Future[list[Array]]:
+    def submit(
+        self, engine: Engine, encodings: Sequence[Encoding], *, model: str, keep: Callable[[int, Array], T]
+    ) -> Future[list[T]]:
         """Admit a request whole, or refuse it; see `run`. `model` labels the metrics."""
         costs = [encoding.tokens for encoding in encodings]
-        future: Future[list[Array]] = Future()
+        future: Future[list[T]] = Future()
         if not costs:
             future.set_result([])
             return future
-        job = _Job(engine, model, encodings, [None] * len(costs), len(costs), future, time.perf_counter())
+        job = _Job(engine, model, encodings, keep, [None] * len(costs), len(costs), future, time.perf_counter())
         with self._lock:
             self._admit(sum(costs))
             job.ticket = self._turns.add(job, costs)
@@ -146,12 +156,14 @@ class Scheduler:
             try:
                 outputs = engine.run([turn.job.encodings[turn.position] for turn in batch])
                 _check_rows(outputs, len(batch))
+                kept = [turn.job.keep(turn.position, output) for turn, output in zip(batch, outputs, strict=True)]
+                del outputs
             except Exception as error:  # noqa: BLE001  # door one of three: nobody may wait for ever for a dead thread
                 self._done(batch, time.perf_counter() - started)
                 self._fail_batch(batch, error)
             else:
                 self._done(batch, time.perf_counter() - started)
-                self._deliver(batch, outputs)
+                self._deliver(batch, kept)
 
     def _next_batch(self) -> list[Turn[_Job]]:
         """Wait for work; an empty list means: stop."""
@@ -183,17 +195,17 @@ class Scheduler:
             self._add_tokens(-tokens)
             self._speed += _MEMORY_OF_SPEED * (tokens / max(seconds, 1e-6) - self._speed)
 
-    def _deliver(self, batch: Sequence[Turn[_Job]], outputs: Sequence[Array]) -> None:
+    def _deliver(self, batch: Sequence[Turn[_Job]], kept: Sequence[object]) -> None:
         whole: list[_Job] = []
         with self._lock:
-            for turn, output in zip(batch, outputs, strict=True):
-                turn.job.outputs[turn.position] = output
+            for turn, one in zip(batch, kept, strict=True):
+                turn.job.kept[turn.position] = one
                 turn.job.missing -= 1
                 if not turn.job.missing:
                     whole.append(turn.job)
         for job in whole:
             if self._claim(job):
-                job.future.set_result([output for output in job.outputs if output is not None])
+                job.future.set_result(job.kept)
 
     def _fail_batch(self, batch: Sequence[Turn[_Job]], error: Exception) -> None:
         logger.error("an engine failed", exc_info=error, extra={"sequences": len(batch)})

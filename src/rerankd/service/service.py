@@ -128,8 +128,8 @@ class RerankService:
         began = time.perf_counter()
         work = await self._off_loop(lambda: model.reader.read(query, texts))
         read = time.perf_counter()
-        outputs = await self._scheduler.run(model.engine, work.encodings, model=model.info.id)
-        raw = await self._off_loop(lambda: work.finish(outputs))
+        kept = await self._scheduler.run(model.engine, work.encodings, model=model.info.id, keep=work.keep)
+        raw = await self._off_loop(lambda: work.finish(kept))
         clock.tokenization_s = read - began
         clock.inference_s = time.perf_counter() - read
         cut = set(work.truncated)

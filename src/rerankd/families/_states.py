@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from rerankd.engines.base import Array
 
 _LEVELS = 127
+_PAGE_ROWS = 16  # half a page is lost per text, on average
+_ENTRY_BYTES = 512  # the key, its pages, the dataclass and the dictionary's slots, rounded up; every text has a page
 _OVERHEAD_BYTES = 640  # two array objects, the key, the dataclass and the dictionary's slot, measured and rounded up
 _GROUP_ROWS = 4096  # rows scored in one product: 6 MB of float32 at width 384, however long the request
 
@@ -33,11 +35,6 @@ class States:
     inverse_norms: Array
     tokens: int
     cut: bool
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held, in bytes, with what Python needs around it."""
-        return self.codes.nbytes + self.inverse_norms.nbytes + _OVERHEAD_BYTES
 
 
 def quantise(states: Array, content: NDArray[np.bool_], *, cut: bool) -> States:
@@ -96,38 +93,75 @@ def _groups(documents: Sequence[States]) -> Sequence[tuple[int, int]]:
     return [*groups, (start, len(documents))] if documents else groups
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Where a text's states lie: pages in order, how many rows of them, and what else is known of the text."""
+
+    pages: NDArray[np.intp]
+    rows: int
+    tokens: int
+    cut: bool
+
+
 class StateCache:
-    """The states last used, up to a number of bytes. Thread-safe; what does not fit is simply not kept."""
+    """The states last used, in pages of one block of memory. Thread-safe; what does not fit is simply not kept.
+
+    The block is taken whole when the first states are put in (a model's warm-up does that), so that memory neither
+    grows nor fragments with requests served.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._bytes = 0
-        self._held: OrderedDict[bytes, States] = OrderedDict()
+        self._codes: NDArray[np.int8] = np.empty((0, 0), np.int8)
+        self._inverse_norms: Array = np.empty(0, np.float32)
+        self._free: list[int] = []
+        self._pages: int | None = None
+        self._held: OrderedDict[bytes, _Held] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        """Bytes held now, never more than the bound."""
-        return self._bytes
+        """Bytes taken now, never more than the bound."""
+        return self._codes.nbytes + self._inverse_norms.nbytes + (self._pages or 0) * _ENTRY_BYTES
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, States]:
-        """Return the states that are known. They stay valid for whoever holds them, even when dropped from here."""
+        """Return copies of the states that are known."""
         found: dict[bytes, States] = {}
         with self._lock:
             for key in keys:
-                states = self._held.get(key)
-                if states is not None:
+                held = self._held.get(key)
+                if held is not None:
                     self._held.move_to_end(key)
-                    found[key] = states
+                    rows = _rows_of(held.pages, held.rows)
+                    found[key] = States(self._codes[rows], self._inverse_norms[rows], held.tokens, held.cut)
         return found
 
     def put(self, key: bytes, states: States) -> None:
-        """Remember states, and forget the least recently used ones until the bound holds."""
-        if states.nbytes > self._max_bytes:
-            return
+        """Remember states, and forget the least recently used ones to make room."""
+        rows, width = states.codes.shape
+        wanted = -(-rows // _PAGE_ROWS)
         with self._lock:
-            old = self._held.pop(key, None)
-            self._bytes += states.nbytes - (old.nbytes if old is not None else 0)
-            self._held[key] = states
-            while self._bytes > self._max_bytes:
-                self._bytes -= self._held.popitem(last=False)[1].nbytes
+            if self._pages is None:
+                self._take(width)
+            if wanted > (self._pages or 0):
+                return
+            if key in self._held:
+                self._free.extend(self._held.pop(key).pages)
+            while len(self._free) < wanted:
+                self._free.extend(self._held.popitem(last=False)[1].pages)
+            pages = np.array([self._free.pop() for _ in range(wanted)], np.intp)
+            places = _rows_of(pages, rows)
+            self._codes[places] = states.codes
+            self._inverse_norms[places] = states.inverse_norms
+            self._held[key] = _Held(pages, rows, states.tokens, states.cut)
+
+    def _take(self, width: int) -> None:
+        self._pages = self._max_bytes // (_PAGE_ROWS * (width + 4) + _ENTRY_BYTES)
+        self._free = list(range(self._pages))
+        # full, not zeros: the pages are the process's from now on, not from whenever they are first written
+        self._codes = np.full((self._pages * _PAGE_ROWS, width), 0, np.int8)
+        self._inverse_norms = np.full(self._pages * _PAGE_ROWS, 0, np.float32)
+
+
+def _rows_of(pages: NDArray[np.intp], rows: int) -> NDArray[np.intp]:
+    return (pages[:, None] * _PAGE_ROWS + np.arange(_PAGE_ROWS)).reshape(-1)[:rows]

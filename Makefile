@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check format docs dist clean
+.PHONY: help install serve test clients check format docs dist clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ serve: install ## Serve the bundled model on http://127.0.0.1:8036 (ARGS="--port
 test: $(VENV)/.test ## Run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
 
+clients: $(VENV)/.test ## Run the real client libraries and write the tables of clients anew
+	REAL_CLIENTS=record $(BIN)/python -m pytest tests/clients $(ARGS)
+
 check: $(VENV)/.test ## Lint, types, import law
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,8 +32,9 @@ format: $(VENV)/.test ## Rewrite the code in the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.test ## Write the generated pages of docs/reference anew
-	$(BIN)/python -m rerankd.cli.reference docs/reference
+docs: $(VENV)/.test ## Write the generated pages anew
+	PYTHONPATH=tests $(BIN)/python tests/cli_pages.py
+	PYTHONPATH=tests $(BIN)/python tests/connect_pages.py
 
 dist: $(VENV)/.test ## Build the wheel into dist/
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .

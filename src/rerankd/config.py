@@ -114,7 +114,7 @@ class LimitsSettings(_Section):
     """Documents in a request."""
     max_query_chars: Annotated[int, Field(ge=1)] = 32_768
     """Characters in a query."""
-    max_requests: Annotated[int, Field(ge=1)] = 1024
+    max_requests: Annotated[int, Field(ge=1, le=4096)] = 1024
     """Requests in one call: the items of a batch, or the pairs of vLLM's `/score`."""
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """Seconds after which a request is answered with an error."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rerankd import plugins
 from rerankd.dialects.base import Dialect, Route
-from rerankd.dialects.detect import Directory, normalise
+from rerankd.dialects.detect import Directory, load_all, normalise
 from rerankd.errors import InvalidRequest
 from rerankd.types import JsonValue
 
@@ -115,3 +115,23 @@ def test_a_prefix_or_a_path_of_one_dialect_decides_alone(path: str, name: str, r
 def test_every_path_is_also_there_under_its_dialects_prefix() -> None:
     assert set(ALONE.paths) >= {"/v1/rerank", "/rerank", "/standard/v1/rerank", "/standard/rerank"}
     assert len(ALL.paths) == len(set(ALL.paths))
+
+
+def test_property_without_a_model_is_weaviates() -> None:
+    directory = load_all()
+    assert directory.choose("/rerank", {"query": "q", "documents": ["a"], "property": None}).name == "weaviate"
+    named: JsonValue = {"query": "q", "documents": ["a"], "property": "", "model": "m"}
+    assert directory.choose("/rerank", named).name == "standard"
+
+
+def test_the_rules_in_words_name_every_dialect_and_end_with_the_standard_one() -> None:
+    directory = load_all()
+    rules = directory.rules()
+    assert {name for _, name in rules} == set(directory.dialects)
+    assert rules[-1] == ("anything else", "standard")
+    for condition, name in rules:
+        if condition.startswith("POST /") and "," not in condition:
+            place = directory.place(condition.removeprefix("POST "))
+            assert place.dialect is not None
+            assert place.dialect.name == name
+    assert [name for _, name in ALONE.rules()] == ["standard"]

@@ -77,7 +77,6 @@ async def test_top_n_is_read_leniently(http: httpx2.AsyncClient, top_n: object, 
         ({"documents": [{"content": [{"type": "image_url"}]}]}, "documents[0].content[0]", None),
         ({"return_documents": "maybe"}, "return_documents", '`return_documents` must be true or false, got "maybe"'),
         ({"model": 3}, "model", "`model` must be a string, got 3"),
-        ({"documents": None, "passages": [{"text": "x"}]}, "passages", None),
         ({"texts": ["x"]}, "texts", "`texts` and `documents` were both sent: send one of them"),
     ],
 )

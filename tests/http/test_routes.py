@@ -8,6 +8,7 @@ from starlette.routing import Route
 from fake_service import FakeService
 from http_app import opened
 from rerankd.config import AuthSettings, Settings
+from rerankd.dialects.detect import load_all
 from rerankd.http.app import create_app
 from rerankd.types import ModelState
 
@@ -110,15 +111,50 @@ async def test_with_a_key_only_health_and_explanations_are_public(service: FakeS
 
 
 async def test_every_route_is_known_to_be_public_or_keyed(service: FakeService) -> None:
+    names = load_all().dialects
     gets = {
         route.path
         for route in create_app(service, Settings()).routes
         if isinstance(route, Route) and "GET" in (route.methods or ())
     }
-    assert (
-        gets - {*PUBLIC, "/static/{name}", "/v1/models", "/models", "/v1/models/{id:path}", "/models/{id:path}"}
-        == set()
-    )
+    prefixed = {path for path in gets if path.split("/")[1] in names}
+    known = {*PUBLIC, "/static/{name}", "/v1/models", "/models", "/v1/models/{id:path}", "/models/{id:path}", "/info"}
+    assert gets - prefixed - known == set()
+    assert {"/" + path[1:].partition("/")[2] for path in prefixed} <= known
+
+
+async def test_what_is_told_about_the_server_is_told_under_every_prefix_too(service: FakeService) -> None:
+    settings = Settings(auth=AuthSettings(keys=(SecretStr("sesame"),)))
+    async with opened(service, settings) as http:
+        for name in load_all().dialects:
+            assert (await http.get(f"/{name}/health")).status_code == 200
+            assert (await http.get(f"/{name}/v1/cluster/auth")).json() == {"auth": True}
+            for path in ("/v1/models", "/models", "/info", "/v1/models/tiny"):
+                assert (await http.get(f"/{name}{path}")).status_code == 401
+                answer = await http.get(f"/{name}{path}", headers={"authorization": "Bearer sesame"})
+                assert answer.status_code == 200
+
+
+async def test_info_is_read_by_dify_and_by_ragflow(http: httpx2.AsyncClient) -> None:
+    info = (await http.get("/info")).json()
+    assert list(info["model_type"]) == ["reranker", "rerank"]
+    assert (info["model_id"], info["max_input_length"]) == ("tiny-reranker", 512)
+    assert info["max_client_batch_size"] == Settings().limits.max_documents
+    assert (await http.get("/tei/info")).json() == info
+
+
+async def test_info_refuses_in_teis_words(service: FakeService) -> None:
+    async with opened(service, Settings(auth=AuthSettings(keys=(SecretStr("sesame"),)))) as http:
+        refused = await http.get("/info")
+        assert (refused.status_code, refused.json()["error_type"]) == (401, "Unauthorized")
+
+
+async def test_infinitys_client_finds_its_owner_under_its_prefix(http: httpx2.AsyncClient) -> None:
+    for path in ("/models", "/infinity/models", "/infinity/v1/models"):
+        items = (await http.get(path)).json()["data"]
+        assert {item["owned_by"] for item in items} == {"infinity"}
+        assert all(item["stats"] == {} for item in items)
+    assert (await http.get("/v1/models")).json()["data"][0]["owned_by"] == "rerankd"
 
 
 async def test_without_keys_xinference_clients_learn_that_none_is_needed(http: httpx2.AsyncClient) -> None:

@@ -16,7 +16,7 @@ async def test_a_model_is_found_as_clients_write_it() -> None:
     entries = [entry("letters", "Some/Letters-Rerank-v2"), entry("other")]
     pool = ModelPool(entries, FakeLoader(engine).load, Metrics())
     for name in ("", "default", "not-specified", "default/not-specified", "LETTERS", "some/letters-rerank-v2",
-                 "letters-rerank-v2", "letters___OpenAI-API"):  # fmt: skip
+                 "letters-rerank-v2", "letters___OpenAI-API", "owner/letters", "owner/letters___VLLM"):  # fmt: skip
         assert pool.info(name).id == "letters", name
     assert pool.info("Other___VLLM").id == "other"
     for name in ("letter", "unknown", "___", "some"):

@@ -12,6 +12,8 @@ from io import TextIOWrapper
 import click
 
 from rerankd import __version__
+from rerankd.cli.connect import connect
+from rerankd.cli.dialects import dialects
 from rerankd.cli.doctor import doctor
 from rerankd.cli.models import list_models, show
 from rerankd.cli.options import State, debug_option
@@ -47,7 +49,7 @@ def version() -> None:
     click.echo(f"rerankd {__version__}")
 
 
-for _command in (serve, rank, list_models, show, config, doctor):
+for _command in (serve, rank, list_models, show, connect, dialects, config, doctor):
     app.add_command(_command)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -15,7 +15,8 @@ class Route:
     """One documented path of a dialect: what the OpenAPI document says of it.
 
     `examples` are request bodies by name. `request` is also the model that reads the body. `aliases` are further paths
-    that do the same and are not documented one by one.
+    that do the same and are not documented one by one. `prefixed`: it exists under the dialect's prefix only, because
+    the path without one is another dialect's. `error` is the model of its error bodies, None the standard one.
     """
 
     path: str
@@ -24,6 +25,8 @@ class Route:
     response: type[BaseModel]
     examples: Mapping[str, JsonObject] = field(default_factory=dict[str, JsonObject])
     aliases: Sequence[str] = ()
+    prefixed: bool = False
+    error: type[BaseModel] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Incoming:
 class Reply:
     """What the answer should look like, as far as the caller has a say. Each dialect uses the fields that it knows.
 
-    `document_strings` asks for documents as plain strings where the dialect would otherwise write objects.
+    `document_strings` asks for documents as plain strings where the dialect would otherwise write objects. `shape` is a
+    dialect's own word for one of several forms of its answer.
     """
 
     documents: bool = True
@@ -46,14 +50,21 @@ class Reply:
     ranked_results: bool = False
     input_order_scores: bool = False
     version: str = "1"
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A read request: one rerank or several, and the shape of the answer. `requests` is never empty."""
+    """A read request: one rerank or several, and the shape of the answer. `requests` is never empty.
+
+    `partial`: a request that fails does not fail the others; the dialect is an `AnswersEach`. `refused` are then the
+    items that could not be read at all, by their place among all items; `requests` are the others, in order.
+    """
 
     requests: tuple[RerankRequest, ...]
     reply: Reply = Reply()
+    partial: bool = False
+    refused: Mapping[int, RerankError] = field(default_factory=dict[int, RerankError])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +111,13 @@ class Dialect(Protocol):
 
     def refuse(self, error: RerankError) -> Answer:
         """Write an error in this provider's words. The rim adds Retry-After."""
+        ...
+
+
+@runtime_checkable
+class AnswersEach(Protocol):
+    """What a dialect adds whose calls may be `partial`."""
+
+    def answer_each(self, call: Call, outcomes: Sequence[Ranking | RerankError], stamp: Stamp) -> Answer:
+        """Write the answer: one outcome per request of the call, in order, at least one of them a ranking."""
         ...

@@ -13,6 +13,14 @@ from rerankd.types import JsonObject, JsonValue
 STANDARD = "standard"
 _VERSION = re.compile(r"v\d+")
 _KEY_OF_A_DIALECT = {"passages": "nim", "input": "mixedbread"}
+_RULES = (
+    ("key `texts`", "tei"),
+    *((f"key `{key}`, no `documents`", name) for key, name in _KEY_OF_A_DIALECT.items()),
+    ("keys `documents` and `raw_scores`", "infinity"),
+    ("POST /rerank, no `model`, key `property`", "weaviate"),
+    ("POST /rerank, no `model`", "simple"),
+)
+"""What `choose` does, in its order, for people."""
 _ACCEPTED = "send `query` and `documents`"
 
 
@@ -43,7 +51,7 @@ class Directory:
         self.dialects = dialects
         self._owners: dict[str, str] = {}
         for name in sorted(dialects, key=lambda name: name != STANDARD):
-            for path in _paths(dialects[name]):
+            for path in _paths(dialects[name], prefixed=False):
                 self._owners.setdefault(path, name)
 
     @property
@@ -84,9 +92,21 @@ class Directory:
                     return self._installed(name, key)
         elif keys.get("raw_scores") is not None and "infinity" in self.dialects:
             return self.dialects["infinity"]
-        if path == "/rerank" and not keys.get("model") and "simple" in self.dialects:
-            return self.dialects["simple"]
+        if path == "/rerank" and not keys.get("model"):
+            return self._without_model(keys)
         return self.standard
+
+    def _without_model(self, keys: JsonObject) -> Dialect:
+        if "property" in keys and "weaviate" in self.dialects:
+            return self.dialects["weaviate"]
+        return self.dialects.get("simple", self.standard)
+
+    def rules(self) -> Sequence[tuple[str, str]]:
+        """Say in words what `place` and `choose` do: (condition, dialect), the first that holds decides."""
+        prefixes = [(f"path begins with /{name}/", name) for name in self.dialects if name != STANDARD]
+        own = [(f"POST {path}", name) for path, name in self._owners.items() if name != STANDARD]
+        keys = [(rule, name) for rule, name in _RULES if name in self.dialects]
+        return [*prefixes, *own, *keys, ("anything else", STANDARD)]
 
     def _installed(self, name: str, key: str) -> Dialect:
         if name not in self.dialects:
@@ -100,5 +120,7 @@ def load_all() -> Directory:
     return Directory({name: cast("Dialect", plugins.load("dialects", name)) for name in names})
 
 
-def _paths(dialect: Dialect) -> Sequence[str]:
-    return [path for route in dialect.routes for path in (route.path, *route.aliases)]
+def _paths(dialect: Dialect, *, prefixed: bool = True) -> Sequence[str]:
+    """List its paths without prefix; those that exist under the prefix only are left out with `prefixed` False."""
+    routes = [route for route in dialect.routes if prefixed or not route.prefixed]
+    return [path for route in routes for path in (route.path, *route.aliases)]

@@ -179,7 +179,7 @@ def _document(document: Document, reply: Reply) -> Mapping[str, JsonValue]:
         return {}
     if reply.document_strings:
         return {"document": document.text}
-    return {"document": {**(document.fields or {}), "text": document.text}}
+    return {"document": {"text": document.text, **(document.fields or {})}}
 
 
 DIALECT = StandardDialect()

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from rerankd import __version__
 from rerankd.config import Settings
 from rerankd.dialects.detect import Directory, load_all
-from rerankd.http import docs, errors, health, models
-from rerankd.http.auth import load_keys
+from rerankd.http import docs, errors, health, info, models
+from rerankd.http.auth import Keys, load_keys
 from rerankd.http.middleware import Rim
 from rerankd.http.ports import Service
 from rerankd.http.rerank import RerankEndpoint
@@ -35,7 +35,7 @@ def create_app(
     keys = load_keys(settings.auth)
     directory = load_all() if directory is None else directory
     endpoint = RerankEndpoint(service, settings, directory, keys)
-    gets = (*health.routes(service, keys), *models.routes(service, keys), *docs.routes(directory, keys))
+    gets = (*_gets(service, settings, keys, directory), *docs.routes(directory, keys))
     posts = _posts(endpoint, directory)
     allowed = _allowed(gets, posts)
 
@@ -44,13 +44,14 @@ def create_app(
         if isinstance(problem, HTTPException) and problem.status_code == 405:
             methods = allowed.get(path) or (problem.headers or {}).get("Allow", "GET")
             return errors.no_such_method(request.method, path, methods)
-        return errors.no_such_route(path, directory.paths)
+        return errors.no_such_route(path, [known for known in directory.paths if known != "/"])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         await service.start()
         for url in urls:
             _logger.info("listening on %s  (API docs: %s/docs, model: %s)", url, url, service.model("").id)
+        _logger.info("%s", _told(directory))
         try:
             yield
         finally:
@@ -67,6 +68,26 @@ def create_app(
     app.router.routes[:] = [*gets, *posts]
     app.add_middleware(Rim, metrics=service.metrics, access_log=settings.logging.access)
     return app
+
+
+def _gets(service: Service, settings: Settings, keys: Keys, directory: Directory) -> Sequence[Route]:
+    """Make the routes that tell about the server, and again under every dialect's prefix."""
+    plain = (
+        *health.routes(service, keys),
+        *models.routes(service, keys),
+        *info.routes(service, settings, keys, directory.dialects.get("tei")),
+    )
+    prefixed = [
+        Route(f"/{name}{route.path}".rstrip("/"), route.endpoint) for name in directory.dialects for route in plain
+    ]
+    return [*plain, *prefixed]
+
+
+def _told(directory: Directory) -> str:
+    """Say in one line which request is read by which dialect; `rerankd dialects` says it at length."""
+    prefixes = " ".join(f"/{name}" for name in directory.dialects)
+    rules = [(when, name) for when, name in directory.rules() if f"/{name}/" not in when]
+    return f"dialects: {'; '.join(f'{when}: {name}' for when, name in rules)}; below {prefixes}: that one"
 
 
 def _posts(endpoint: RerankEndpoint, directory: Directory) -> Sequence[Route]:

@@ -43,12 +43,21 @@ def load_keys(settings: AuthSettings) -> Keys:
     Raises:
         ConfigError: the file cannot be read or holds no key.
     """
+    return Keys(read_keys(settings))
+
+
+def read_keys(settings: AuthSettings) -> list[str]:
+    """Read the keys themselves, those of the settings first.
+
+    Raises:
+        ConfigError: as `load_keys`.
+    """
     keys = [key.get_secret_value().strip() for key in settings.keys]
     if any(not key for key in keys):
         raise ConfigError("auth.keys holds an empty key: remove it, or set RERANKD_AUTH__KEYS to a real one")
     if settings.keys_file is not None:
         keys += _from_file(settings.keys_file)
-    return Keys(keys)
+    return keys
 
 
 def _from_file(file: Path) -> list[str]:

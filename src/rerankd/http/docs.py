@@ -16,6 +16,7 @@ from rerankd import __version__
 from rerankd.dialects.base import Dialect, Route
 from rerankd.dialects.detect import Directory
 from rerankd.dialects.errors import error_body
+from rerankd.errors import EngineFailure, InvalidRequest
 from rerankd.http.auth import Keys
 from rerankd.http.errors import encode
 from rerankd.types import JsonObject, JsonValue
@@ -50,9 +51,14 @@ _ERRORS = (
     (503, "The model is loading; Retry-After says when to come back.", "model_not_ready"),
     (504, "No answer in the time allowed.", "deadline_exceeded"),
 )
+_OWN_ERRORS = (
+    (422, "The body is not a request; the message says why.", "invalid_request"),
+    (424, "The model failed.", "engine_failure"),
+)
 _GETS = (
     ("/v1/models", "List the served models", True),
     ("/v1/models/{id}", "Describe one model", True),
+    ("/info", "Describe the default model as text-embeddings-inference does", True),
     ("/health", "Is the default model ready?", False),
     ("/readyz", "Is the default model ready? (Kubernetes)", False),
     ("/livez", "Is the process alive?", False),
@@ -100,15 +106,14 @@ def routes(directory: Directory, keys: Keys) -> Sequence[HttpRoute]:
 
 def document(directory: Directory, *, secured: bool) -> dict[str, JsonValue]:
     """Write the OpenAPI 3.1 document. One operation a path: dialects that share a path share its schemas with anyOf."""
-    by_path: dict[str, list[tuple[Dialect, Route]]] = {}
-    for dialect in sorted(directory.dialects.values(), key=lambda dialect: dialect is not directory.standard):
-        for route in dialect.routes:
-            by_path.setdefault(route.path, []).append((dialect, route))
+    by_path = _by_path(directory)
     names, schemas = _schemas([route for shared in by_path.values() for _, route in shared])
     paths: dict[str, JsonValue] = {path: {"post": _operation(path, by, names)} for path, by in by_path.items()}
     for path, summary, keyed in _GETS:
         paths[path] = {"get": _get(path, summary, keyed=keyed)}
-    aliases = [alias for shared in by_path.values() for _, route in shared for alias in route.aliases]
+    aliases = sorted(
+        {alias for shared in by_path.values() for _, route in shared for alias in route.aliases} - by_path.keys()
+    )
     security: dict[str, JsonValue] = {"bearer": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
@@ -119,6 +124,21 @@ def document(directory: Directory, *, secured: bool) -> dict[str, JsonValue]:
     }
 
 
+def _by_path(directory: Directory) -> dict[str, list[tuple[Dialect, Route]]]:
+    """List the dialects that answer on each documented path, the standard one first."""
+    by_path: dict[str, list[tuple[Dialect, Route]]] = {}
+    ordered = sorted(directory.dialects.values(), key=lambda dialect: dialect is not directory.standard)
+    every = [(dialect, route) for dialect in ordered for route in dialect.routes]
+    for dialect, route in every:
+        by_path.setdefault(f"/{dialect.name}{route.path}" if route.prefixed else route.path, [])
+    for dialect, route in every:
+        own = [f"/{dialect.name}{route.path}"] if route.prefixed else [route.path, *route.aliases]
+        for path in own:
+            if path in by_path:
+                by_path[path].append((dialect, route))
+    return by_path
+
+
 _Names = Mapping[tuple[type[BaseModel], JsonSchemaMode], str]
 
 
@@ -126,6 +146,7 @@ def _schemas(documented: Sequence[Route]) -> tuple[_Names, JsonObject]:
     wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ErrorBody, "serialization"): None}
     for route in documented:
         wanted |= {(route.request, "validation"): None, (route.response, "serialization"): None}
+        wanted[_error_model(route), "serialization"] = None
     refs, defs = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
     names = {key: cast("str", refs[key]["$ref"]) for key in wanted}
     return names, cast("JsonObject", defs["$defs"])
@@ -145,11 +166,13 @@ def _operation(path: str, shared: Sequence[tuple[Dialect, Route]], names: _Names
     answers: dict[str, JsonValue] = {
         "200": {"description": "The ranking.", "content": {"application/json": {"schema": _any_of(responses)}}}
     }
-    error_schema = {"$ref": names[ErrorBody, "serialization"]}
-    for status, description, kind in _ERRORS:
-        example = error_body(description, status=status, kind=kind)
-        content: JsonValue = {"application/json": {"schema": error_schema, "example": example}}
-        answers[str(status)] = {"description": description, "content": content}
+    error_models = [_error_model(route) for _, route in shared]
+    error_schema = _any_of([{"$ref": names[model, "serialization"]} for model in error_models])
+    for status, description, kind in _errors([dialect for dialect, _ in shared]):
+        content: dict[str, JsonValue] = {"schema": error_schema}
+        if ErrorBody in error_models:
+            content["example"] = error_body(description, status=status, kind=kind)
+        answers[str(status)] = {"description": description, "content": {"application/json": content}}
     return {
         "summary": shared[0][1].summary,
         "operationId": "post" + path.replace("/", "_"),
@@ -159,17 +182,34 @@ def _operation(path: str, shared: Sequence[tuple[Dialect, Route]], names: _Names
     }
 
 
+def _errors(dialects: Sequence[Dialect]) -> Sequence[tuple[int, str, str]]:
+    """List the errors; some dialects have statuses of their own for a bad body and for a model that fails."""
+    own = {dialect.refuse(error).status for dialect in dialects for error in (InvalidRequest(""), EngineFailure(""))}
+    return [*_ERRORS, *(row for row in _OWN_ERRORS if row[0] in own)]
+
+
+def _error_model(route: Route) -> type[BaseModel]:
+    return route.error or ErrorBody
+
+
 def _any_of(schemas: Sequence[JsonObject]) -> JsonValue:
     distinct = list({str(schema): schema for schema in schemas}.values())
     return distinct[0] if len(distinct) == 1 else {"anyOf": distinct}
 
 
 def _get(path: str, summary: str, *, keyed: bool) -> JsonValue:
+    answers: dict[str, JsonValue] = {"200": {"description": "Yes." if "?" in summary else "The answer."}}
+    if keyed:
+        answers["401"] = {"description": "A key is needed."}
+    if "{id}" in path:
+        answers["404"] = {"description": "The model is not served here."}
+    if "ready?" in summary:
+        answers["503"] = {"description": "No."}
     operation: dict[str, JsonValue] = {
         "summary": summary,
         "operationId": "get" + path.replace("/", "_").replace("{", "").replace("}", ""),
         "tags": ["server"],
-        "responses": {"200": {"description": "Yes." if "?" in summary else "The answer."}},
+        "responses": answers,
     }
     if "{id}" in path:
         operation["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]

@@ -69,7 +69,7 @@ def _item(info: ModelInfo, name: str, request: Request) -> JsonValue:
     }
     if info.failure:
         item["failure"] = info.failure
-    if request.scope["path"].startswith("/models"):
+    if request.scope["path"].startswith(("/models", "/infinity/")):
         # Infinity's client reads these, and takes nothing else for an owner.
         item |= {"owned_by": "infinity", "stats": {}, "backend": info.engine, "capabilities": ["rerank"]}
     return item

@@ -4,32 +4,35 @@ import asyncio
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from rerankd import machine
 from rerankd.config import Settings
-from rerankd.dialects.base import Dialect, Incoming, Stamp
+from rerankd.dialects.base import Answer, AnswersEach, Call, Dialect, Incoming, Stamp
 from rerankd.dialects.detect import Directory, Place
-from rerankd.errors import DeadlineExceeded, ModelNotFound, RerankError
+from rerankd.errors import DeadlineExceeded, ModelNotFound, RequestTooLarge, RerankError
 from rerankd.http import body, errors, trace
 from rerankd.http.auth import Keys
+from rerankd.http.parts import Outcome, rank_each
 from rerankd.http.ports import Service
 from rerankd.http.trace import Trace
-from rerankd.types import Caller, Ranking, RerankRequest
+from rerankd.types import Caller, Ranking
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 
 
 @dataclass(frozen=True, slots=True)
 class RerankEndpoint:
-    """Answers a POST on any dialect's path."""
+    """Answers a POST on any dialect's path. `cores` is read from the machine's files, so not on the event loop."""
 
     service: Service
     settings: Settings
     directory: Directory
     keys: Keys
+    cores: int = field(default_factory=machine.usable_cores)
 
     async def __call__(self, request: Request) -> Response:
         """Serve one request; errors of ours are answered in the words of the dialect that read it."""
@@ -61,9 +64,10 @@ class RerankEndpoint:
         call = dialect.parse(incoming)
         known.documents = sum(len(part.documents) for part in call.requests)
         known.model = self._label(call.requests[0].model)
-        rankings = await _unless_hung_up(request, self._rank(call.requests, known.caller))
-        known.tokens = sum(ranking.usage.tokens for ranking in rankings)
-        answer = dialect.answer(call, rankings, Stamp(uuid.uuid4().hex, int(time.time())))
+        self._check(call)
+        outcomes = await _unless_hung_up(request, self._rank(call, known.caller))
+        known.tokens = sum(each.usage.tokens for each in outcomes if isinstance(each, Ranking))
+        answer = _written(dialect, call, outcomes)
         known.outcome = "ok"
         return errors.respond(answer)
 
@@ -74,22 +78,44 @@ class RerankEndpoint:
         except ModelNotFound:
             return ""
 
-    async def _rank(self, requests: Sequence[RerankRequest], caller: Caller) -> list[Ranking]:
+    def _check(self, call: Call) -> None:
+        most = self.settings.limits.max_requests
+        count = len(call.requests) + len(call.refused)
+        if count > most:
+            raise RequestTooLarge(
+                f"{count} requests in one call, and {most} are allowed: send fewer, or raise limits.max_requests"
+            )
+
+    async def _rank(self, call: Call, caller: Caller) -> list[Outcome]:
         limit_s = self.settings.limits.deadline_s
+        workers = self.settings.scheduling.workers or self.cores
         try:
-            async with asyncio.timeout(limit_s), asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self.service.rerank(request, caller)) for request in requests]
+            async with asyncio.timeout(limit_s):
+                return await rank_each(
+                    call.requests,
+                    lambda request: self.service.rerank(request, caller),
+                    documents_at_once=2 * workers,
+                    partial=call.partial,
+                )
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"no answer within {limit_s:g} s: send fewer or shorter documents, or raise limits.deadline_s"
             ) from error
-        except ExceptionGroup as several:
-            first = several.exceptions[0]
-            raise first from first.__cause__
-        return [task.result() for task in tasks]
 
 
-async def _unless_hung_up(request: Request, work: Coroutine[object, None, list[Ranking]]) -> list[Ranking]:
+def _written(dialect: Dialect, call: Call, outcomes: Sequence[Outcome]) -> Answer:
+    """Write the answer; where nothing could be ranked, the first error is the call's."""
+    stamp = Stamp(uuid.uuid4().hex, int(time.time()))
+    rankings = [each for each in outcomes if isinstance(each, Ranking)]
+    failures = [each for each in outcomes if not isinstance(each, Ranking)]
+    if not failures:
+        return dialect.answer(call, rankings, stamp)
+    if not rankings or not isinstance(dialect, AnswersEach):
+        raise failures[0]
+    return dialect.answer_each(call, outcomes, stamp)
+
+
+async def _unless_hung_up(request: Request, work: Coroutine[object, None, list[Outcome]]) -> list[Outcome]:
     """Do the work, and stop it as soon as the caller is gone, so that its places in the queue are free.
 
     Raises:

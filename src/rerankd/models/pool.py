@@ -129,11 +129,12 @@ class ModelPool:
             self._metrics.model_state.labels(slot.entry.id, other.value).set(float(other is state))
 
     def _find(self, name: str) -> _Slot:
-        """Match as clients write it: any case, the full name or its last part, RAGFlow's "name___factory" too."""
+        """Match as clients write it: any case, the full name or its last part, an owner before it, RAGFlow's "name___factory"."""
         wanted = name.casefold()
         if wanted in _UNNAMED:
             return self._slots[self._default]
-        for candidate in (wanted, wanted.split("___")[0]):
+        bare = wanted.split("___")[0]
+        for candidate in (wanted, bare, bare.rsplit("/", 1)[-1]):
             for slot in self._slots.values():
                 known = [known.casefold() for known in slot.entry.names]
                 if candidate in known or candidate in [known.rsplit("/", 1)[-1] for known in known]:

@@ -1,0 +1,1 @@
+"""How other programs are pointed at this server: what to paste, from where it is seen, and whether it works."""

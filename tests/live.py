@@ -34,7 +34,12 @@ def serving(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Ge
     """Run `rerankd serve` on a free port until the block ends; yields once the model is ready."""
     command = [sys.executable, "-m", "rerankd", "serve", "--port", "0", "--logging.format", "json", *arguments]
     process = subprocess.Popen(
-        command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     lines: list[str] = []
     arriving: queue.Queue[str | None] = queue.Queue()

@@ -17,7 +17,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 def rows(page: str) -> list[list[str]]:
     lines = (ROOT / "docs" / page).read_text("utf-8").splitlines()
-    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return [
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")
+    ]
 
 
 def subclasses(error: type[errors.RerankError]) -> Iterator[type[errors.RerankError]]:
@@ -35,7 +37,9 @@ def test_every_error_kind_is_documented_under_its_exception() -> None:
 
 
 def test_every_metric_is_documented_and_no_other() -> None:
-    exported = set(re.findall(r"^# TYPE (rerankd_\w+) (?:counter|gauge|histogram)$", Metrics().text().decode(), re.M))
+    exported = set(
+        re.findall(r"^# TYPE (rerankd_\w+) (?:counter|gauge|histogram)$", Metrics().text().decode(), re.MULTILINE)
+    )
     created = {name for name in exported if name.endswith("_created")}
     assert {row[0] for row in rows("reference/metrics.md")} == exported - created
 
@@ -72,7 +76,7 @@ def test_both_readmes_show_the_same_commands() -> None:
     english, chinese = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
 
     def without_comments_and_texts(text: str) -> list[str]:
-        blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+        blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
         commands = [line for block in blocks for line in block.splitlines()]
         return [re.sub(r'\s+#.*$|"[^"]*"', "", line) for line in commands]
 

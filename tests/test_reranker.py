@@ -31,7 +31,7 @@ def test_the_best_document_comes_first(reranker: Reranker) -> None:
 
 def test_chinese_ranks_as_a_person_would(reranker: Reranker) -> None:
     documents = ["Python是编程语言", "人工智能是计算机科学的分支", "机器学习通过数据训练模型"]
-    assert [ranked.index for ranked in reranker.rank("什么是人工智能?", documents, top_n=2)][0] == 1
+    assert next(ranked.index for ranked in reranker.rank("什么是人工智能?", documents, top_n=2)) == 1
 
 
 def test_inputs_are_not_changed_and_documents_may_be_objects(reranker: Reranker) -> None:

@@ -1,3 +1,5 @@
+# pyright: reportUntypedFunctionDecorator=false, reportMissingTypeArgument=false, reportArgumentType=false
+# schemathesis types its own doors loosely.
 """The OpenAPI document is a promise: schemathesis invents requests from it and holds every answer to it."""
 
 import warnings

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+
 from live import Server, serving
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,7 +26,7 @@ def test_the_readmes_curl_puts_artificial_intelligence_first(server: Server) -> 
         text = (ROOT / readme).read_text("utf-8")
         body = text.split("-d '", 1)[1].split("'", 1)[0]
         answer = httpx2.post(f"{server.url}/v1/rerank", content=body.encode()).json()
-        assert [item["index"] for item in answer["results"]][0] == 1
+        assert next(item["index"] for item in answer["results"]) == 1
         assert len(answer["results"]) == 2
 
 

@@ -15,8 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from rerankd import __version__, plugins
-from rerankd import machine
+from rerankd import __version__, machine, plugins
 from rerankd.errors import ChecksumMismatch, ConfigError, RerankError
 
 if TYPE_CHECKING:

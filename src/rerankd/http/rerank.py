@@ -3,8 +3,10 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -21,6 +23,9 @@ from rerankd.http.ports import Service
 from rerankd.http.trace import Trace
 from rerankd.types import Caller, Ranking
 
+T = TypeVar("T")
+
+_LARGE_BODY_BYTES = 1 << 18
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 
 
@@ -45,11 +50,13 @@ class RerankEndpoint:
             server = self.settings.server
             raw = await body.read_body(request, max_mb=server.max_body_mb, timeout_s=server.body_timeout_s)
             known.body_read = time.perf_counter()
-            incoming = Incoming(place.path, body.decode(raw))
+            size = len(raw)
+            incoming = Incoming(place.path, await _compute(size, partial(body.decode, raw)))
             del raw
             dialect = self._dialect(place, incoming)
             known.dialect = dialect.name
-            return await self._answer(request, dialect, incoming, known)
+            call = await _compute(size, partial(dialect.parse, incoming))
+            return await self._answer(request, dialect, call, size, known)
         except ClientDisconnect:
             known.outcome = "cancelled"
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
@@ -60,16 +67,15 @@ class RerankEndpoint:
     def _dialect(self, place: Place, incoming: Incoming) -> Dialect:
         return place.dialect or self.directory.choose(place.path, incoming.body)
 
-    async def _answer(self, request: Request, dialect: Dialect, incoming: Incoming, known: Trace) -> Response:
-        call = dialect.parse(incoming)
+    async def _answer(self, request: Request, dialect: Dialect, call: Call, size: int, known: Trace) -> Response:
         known.documents = sum(len(part.documents) for part in call.requests)
         known.model = self._label(call.requests[0].model)
         self._check(call)
         outcomes = await _unless_hung_up(request, self._rank(call, known.caller))
         known.tokens = sum(each.usage.tokens for each in outcomes if isinstance(each, Ranking))
-        answer = _written(dialect, call, outcomes)
+        response = await _compute(size, lambda: errors.respond(_written(dialect, call, outcomes)))
         known.outcome = "ok"
-        return errors.respond(answer)
+        return response
 
     def _label(self, name: str) -> str:
         """Name the model for metrics: "" for what is not served, or callers could make up labels without end."""
@@ -113,6 +119,14 @@ def _written(dialect: Dialect, call: Call, outcomes: Sequence[Outcome]) -> Answe
     if not rankings or not isinstance(dialect, AnswersEach):
         raise failures[0]
     return dialect.answer_each(call, outcomes, stamp)
+
+
+async def _compute(body_bytes: int, work: Callable[[], T]) -> T:
+    """Do work whose time grows with the body: at once for ordinary bodies, off the event loop for large ones.
+
+    A body of 16 MiB can hold three million documents of one letter; reading them takes seconds.
+    """
+    return work() if body_bytes <= _LARGE_BODY_BYTES else await asyncio.to_thread(work)
 
 
 async def _unless_hung_up(request: Request, work: Coroutine[object, None, list[Outcome]]) -> list[Outcome]:

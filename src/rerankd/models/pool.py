@@ -129,7 +129,7 @@ class ModelPool:
             self._metrics.model_state.labels(slot.entry.id, other.value).set(float(other is state))
 
     def _find(self, name: str) -> _Slot:
-        """Match as clients write it: any case, the full name or its last part, an owner before it, RAGFlow's "name___factory"."""
+        """Match as clients write it: in any case, as "owner/name", as RAGFlow's "name___factory"."""
         wanted = name.casefold()
         if wanted in _UNNAMED:
             return self._slots[self._default]

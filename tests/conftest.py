@@ -1,5 +1,7 @@
 """What every test stands on: one event loop library, no settings from the machine, a store of its own."""
 
+import logging
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,13 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, so that no rerankd.toml is found."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Generator[None]:
+    """The command line sets levels for its whole process, which is ours when a test calls it."""
+    logger, root = logging.getLogger("rerankd"), logging.getLogger()
+    before = logger.level, root.level
+    yield
+    logger.setLevel(before[0])
+    root.setLevel(before[1])

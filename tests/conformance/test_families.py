@@ -25,20 +25,8 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     "late_interaction": lambda _: BUNDLED,
 }
 NAMES = plugins.names("families")
-ODD = ["", " ", "\n", "?!", "🎉", "half an emoji \ud83d", "\x00", "<s>", "</s><pad>", "a" * 5000, "人工智能" * 2000, "ﷺ"]
-    "",
-    " ",
-    "\n",
-    "?!",
-    "🎉",
-    "half an emoji \ud83d",
-    "\x00",
-    "<s>",
-    "</s><pad>",
-    "a" * 5000,
-    "人工智能" * 2000,
-    "ﷺ",
-]
+LONG = ["a" * 5000, "人工智能" * 2000]
+ODD = ["", " ", "\n", "?!", "🎉", "ﷺ", "half an emoji \ud83d", "\x00", "<s>", "</s><pad>", *LONG]
 
 
 @dataclass(frozen=True)

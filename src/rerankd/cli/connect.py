@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -49,6 +50,7 @@ def connect(
     """
     recipe, ways = _chosen(context, client, way)
     if checked:
+        checked = checked if client else _with_path(checked)
         outcome = _check(ways[0], url=checked, model=model, key=_key_for(checked, key, config_file), s=timeout)
         _print_outcome(outcome, recipe if client else None, as_json=as_json)
         if not outcome.verdict.ok:
@@ -74,6 +76,12 @@ def _chosen(context: click.Context, client: str, way: str) -> "tuple[Recipe, Seq
         return recipe, [find_way(recipe, way)] if way else recipe.ways
     except ConfigError as error:
         raise click.UsageError(f"{error}.", context) from error
+
+
+def _with_path(url: str) -> str:
+    """Take a base URL as most clients do: they add /rerank to it."""
+    path = urlsplit(url).path.rstrip("/")
+    return url if not path or "rank" in path else url.rstrip("/") + "/rerank"
 
 
 def _check(way: "Way", *, url: str, model: str, key: str, s: float | None) -> "Outcome":

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from rerankd.dialects.base import Reply
 from rerankd.types import Document, JsonValue, Ranking
 
 _DOCUMENTS_PER_SEARCH_UNIT = 100
@@ -127,3 +128,13 @@ def meta(documents: int, ranking: Ranking, *, version: str = "1") -> dict[str, J
     if ranking.truncated:
         written["truncated_documents"] = list(ranking.truncated)
     return written
+
+
+def tail(documents: Sequence[Document], ranking: Ranking, reply: Reply) -> dict[str, JsonValue]:
+    """Write what follows `results` and `data`: the same in other words if asked for, then what it cost."""
+    written: dict[str, JsonValue] = {}
+    if reply.ranked_results:
+        written["ranked_results"] = ranked_results(documents, ranking, texts=reply.documents)
+    if reply.input_order_scores:
+        written["scores"] = input_order_scores(documents, ranking)
+    return written | {"usage": usage(ranking), "meta": meta(len(documents), ranking, version=reply.version)}

@@ -4,15 +4,14 @@
 """
 
 from collections.abc import Sequence
-from typing import cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 
 from rerankd.dialects import _blocks
-from rerankd.dialects.base import Answer, Call, Incoming, Reply, Stamp
-from rerankd.dialects.reading import Count, Documents, Flag, Name, Names, Text, count_from, documents_from, read
-from rerankd.types import Document, JsonObject, JsonValue, Ranked, Ranking, RerankRequest
+from rerankd.dialects._request import read_request
+from rerankd.dialects.base import Answer, Call, Incoming, Stamp
+from rerankd.types import Document, JsonValue, Ranked, Ranking
 
 _ANSWER: JsonDict = {
     "id": "rerank-7f3c",
@@ -32,33 +31,6 @@ _ANSWER: JsonDict = {
         "score_type": "probability",
     },
 }
-
-
-class SimpleRequest(BaseModel):
-    """A query and documents. Unknown keys are ignored; null means absent."""
-
-    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
-
-    query: Text
-    """What is looked for."""
-    documents: Documents
-    """The candidates: strings, or objects with `text`."""
-    model: Name = ""
-    """A served model's name; absent: the server's default."""
-    top_n: Count = None
-    """How many to return, best first; absent or 0: all."""
-    top_k: Count = None
-    """Another name for `top_n`; sending it adds `ranked_results` to the answer."""
-    return_documents: Flag = True
-    """Whether the answer repeats the documents."""
-    rank_fields: Names = Field(default_factory=list[str])
-    """For documents that are objects: the fields to rank by, joined by newlines."""
-    raw_scores: Flag = False
-    """Answer with the model's own numbers instead of probabilities."""
-    use_activation: Flag = True
-    """vLLM's word for the same: false asks for the model's own numbers."""
-    truncation: Flag = True
-    """False makes a document that is too long an error instead of a cut."""
 
 
 class SimpleResult(BaseModel):
@@ -95,26 +67,12 @@ class SimpleResponse(BaseModel):
 
 
 def parse(incoming: Incoming) -> Call:
-    """Read a body; see `SimpleRequest`.
+    """Read a body; see `StandardRequest`.
 
     Raises:
         InvalidRequest: it is not one.
     """
-    wire = read(SimpleRequest, incoming.body)
-    sent = cast("JsonObject", incoming.body)
-    request = RerankRequest(
-        model=wire.model,
-        query=wire.query,
-        documents=documents_from(cast("list[JsonValue]", wire.documents), wire.rank_fields),
-        top_n=count_from({"top_n": wire.top_n, "top_k": wire.top_k}),
-        raw_scores=wire.raw_scores or not wire.use_activation,
-        truncate=wire.truncation,
-    )
-    reply = Reply(
-        documents=wire.return_documents,
-        ranked_results="top_k" in sent,
-        input_order_scores="property" in sent,
-    )
+    request, reply = read_request(incoming.body)
     return Call((request,), reply)
 
 
@@ -131,13 +89,7 @@ def answer(call: Call, rankings: Sequence[Ranking], stamp: Stamp) -> Answer:
         "results": [_result(hit, documents, texts=reply.documents) for hit in ranking],
         "data": _blocks.data(documents, ranking, texts=reply.documents),
     }
-    if reply.ranked_results:
-        body["ranked_results"] = _blocks.ranked_results(documents, ranking, texts=reply.documents)
-    if reply.input_order_scores:
-        body["scores"] = _blocks.input_order_scores(documents, ranking)
-    body["usage"] = _blocks.usage(ranking)
-    body["meta"] = _blocks.meta(len(documents), ranking)
-    return Answer(200, body)
+    return Answer(200, body | _blocks.tail(documents, ranking, reply))
 
 
 def _result(hit: Ranked, documents: Sequence[Document], *, texts: bool) -> JsonValue:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rerankd.dialects import _simple, errors
+from rerankd.dialects._request import StandardRequest
 from rerankd.dialects.base import Answer, Call, Incoming, Route, Stamp
 from rerankd.errors import RerankError
 from rerankd.types import JsonObject, Ranking
@@ -31,7 +32,7 @@ class SimpleDialect:
         alone = Route(
             path="/rerank",
             summary="Rank documents by relevance to a query",
-            request=_simple.SimpleRequest,
+            request=StandardRequest,
             response=_simple.SimpleResponse,
             examples=examples,
         )

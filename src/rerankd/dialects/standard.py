@@ -5,17 +5,16 @@ any other list or object, and its items hold `index`, `relevance_score` and `doc
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 
 from rerankd.dialects import _blocks, errors
+from rerankd.dialects._request import StandardRequest, read_request
 from rerankd.dialects.base import Answer, Call, Incoming, Reply, Route, Stamp
-from rerankd.dialects.reading import Count, Documents, Flag, Name, Names, Text, count_from, documents_from, read
 from rerankd.errors import RerankError
-from rerankd.types import Document, JsonObject, JsonValue, Ranking, RerankRequest
+from rerankd.types import Document, JsonObject, JsonValue, Ranking
 
 _EXAMPLE: JsonObject = {
     "query": "What is the capital of France?",
@@ -37,33 +36,6 @@ _ANSWER: JsonDict = {
         "score_type": "probability",
     },
 }
-
-
-class StandardRequest(BaseModel):
-    """A query and the documents to rank against it. Unknown keys are ignored; null means absent."""
-
-    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
-
-    query: Text
-    """What is looked for."""
-    documents: Documents
-    """The candidates: strings, or objects with `text`."""
-    model: Name = ""
-    """A served model's name; absent: the server's default."""
-    top_n: Count = None
-    """How many to return, best first; absent or 0: all."""
-    top_k: Count = None
-    """Another name for `top_n`; sending it adds `ranked_results` to the answer."""
-    return_documents: Flag = True
-    """Whether the answer repeats the documents."""
-    rank_fields: Names = Field(default_factory=list[str])
-    """For documents that are objects: the fields to rank by, joined by newlines."""
-    raw_scores: Flag = False
-    """Answer with the model's own numbers instead of probabilities."""
-    use_activation: Flag = True
-    """vLLM's word for the same: false asks for the model's own numbers."""
-    truncation: Flag = True
-    """Voyage's word: false makes a document that is too long an error instead of a cut."""
 
 
 class StandardDocument(BaseModel):
@@ -126,25 +98,11 @@ class StandardDialect:
 
     def parse(self, incoming: Incoming) -> Call:
         """Read a body; see `StandardRequest`."""
-        wire = read(StandardRequest, incoming.body)
-        request = RerankRequest(
-            model=wire.model,
-            query=wire.query,
-            documents=documents_from(cast("list[JsonValue]", wire.documents), wire.rank_fields),
-            top_n=count_from({"top_n": wire.top_n, "top_k": wire.top_k}),
-            raw_scores=wire.raw_scores or not wire.use_activation,
-            truncate=wire.truncation,
-        )
-        sent = cast("JsonObject", incoming.body)
-        reply = Reply(
-            documents=wire.return_documents,
-            # Dify's Ollama plugin fails on an object here, every other client of the wide world on a string.
-            document_strings=incoming.path == "/api/rerank",
-            ranked_results="top_k" in sent,
-            input_order_scores="property" in sent,
-            version="2" if incoming.path.startswith("/v2/") else "1",
-        )
-        return Call((request,), reply)
+        request, reply = read_request(incoming.body)
+        # Dify's Ollama plugin fails on an object here, every other client of the wide world on a string.
+        strings = incoming.path == "/api/rerank"
+        version = "2" if incoming.path.startswith("/v2/") else "1"
+        return Call((request,), replace(reply, document_strings=strings, version=version))
 
     def answer(self, call: Call, rankings: Sequence[Ranking], stamp: Stamp) -> Answer:
         """Write `results`, then the same again in other words, then what it cost."""
@@ -161,13 +119,7 @@ class StandardDialect:
             ],
             "data": _blocks.data(documents, ranking, texts=reply.documents),
         }
-        if reply.ranked_results:
-            body["ranked_results"] = _blocks.ranked_results(documents, ranking, texts=reply.documents)
-        if reply.input_order_scores:
-            body["scores"] = _blocks.input_order_scores(documents, ranking)
-        body["usage"] = _blocks.usage(ranking)
-        body["meta"] = _blocks.meta(len(documents), ranking, version=reply.version)
-        return Answer(200, body)
+        return Answer(200, body | _blocks.tail(documents, ranking, reply))
 
     def refuse(self, error: RerankError) -> Answer:
         """Write an error in the form that most clients read."""

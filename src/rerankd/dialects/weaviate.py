@@ -7,6 +7,7 @@ from typing import cast
 from pydantic import BaseModel, ConfigDict
 
 from rerankd.dialects import _simple, errors
+from rerankd.dialects._request import StandardRequest
 from rerankd.dialects.base import Answer, Call, Incoming, Route, Stamp
 from rerankd.errors import RerankError
 from rerankd.types import JsonObject, JsonValue, Ranking
@@ -41,7 +42,7 @@ class WeaviateDialect:
             Route(
                 path="/rerank",
                 summary="Score documents in input order",
-                request=_simple.SimpleRequest,
+                request=StandardRequest,
                 response=_simple.SimpleResponse,
                 error=WeaviateError,
                 examples={"As reranker-transformers sends it": _EXAMPLE},

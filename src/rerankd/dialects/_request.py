@@ -1,0 +1,58 @@
+"""The request that most APIs share, read once for the dialects that answer it in shapes of their own."""
+
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rerankd.dialects.base import Reply
+from rerankd.dialects.reading import Count, Documents, Flag, Name, Names, Text, count_from, documents_from, read
+from rerankd.types import JsonObject, JsonValue, RerankRequest
+
+
+class StandardRequest(BaseModel):
+    """A query and the documents to rank against it. Unknown keys are ignored; null means absent."""
+
+    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
+
+    query: Text
+    """What is looked for."""
+    documents: Documents
+    """The candidates: strings, or objects with `text`."""
+    model: Name = ""
+    """A served model's name; absent: the server's default."""
+    top_n: Count = None
+    """How many to return, best first; absent or 0: all."""
+    top_k: Count = None
+    """Another name for `top_n`; sending it adds `ranked_results` to the answer."""
+    return_documents: Flag = True
+    """Whether the answer repeats the documents."""
+    rank_fields: Names = Field(default_factory=list[str])
+    """For documents that are objects: the fields to rank by, joined by newlines."""
+    raw_scores: Flag = False
+    """Answer with the model's own numbers instead of probabilities."""
+    use_activation: Flag = True
+    """vLLM's word for the same: false asks for the model's own numbers."""
+    truncation: Flag = True
+    """Voyage's word: false makes a document that is too long an error instead of a cut."""
+
+
+def read_request(body: JsonValue) -> tuple[RerankRequest, Reply]:
+    """Read a body; see `StandardRequest`.
+
+    Raises:
+        InvalidRequest: it is not one.
+    """
+    wire = read(StandardRequest, body)
+    sent = cast("JsonObject", body)
+    request = RerankRequest(
+        model=wire.model,
+        query=wire.query,
+        documents=documents_from(cast("list[JsonValue]", wire.documents), wire.rank_fields),
+        top_n=count_from({"top_n": wire.top_n, "top_k": wire.top_k}),
+        raw_scores=wire.raw_scores or not wire.use_activation,
+        truncate=wire.truncation,
+    )
+    reply = Reply(
+        documents=wire.return_documents, ranked_results="top_k" in sent, input_order_scores="property" in sent
+    )
+    return request, reply

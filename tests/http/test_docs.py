@@ -1,6 +1,7 @@
 """The OpenAPI document and its page: valid, true to the answers, and complete without the internet."""
 
 import re
+import shutil
 from collections.abc import Generator
 from importlib.resources import files
 from pathlib import Path
@@ -13,11 +14,12 @@ from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
 from fake_service import FakeService
 from http_app import opened
 from live_server import running_fake
+from programs import missing_program
 from rerankd.dialects.detect import load_all
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "http-api.md").read_text("utf-8")
 ALIASES = [alias for route in load_all().standard.routes for alias in route.aliases]
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
              "--disable-component-update", "--no-first-run", "--disable-dev-shm-usage"]  # fmt: skip
 
@@ -64,10 +66,10 @@ def test_the_licence_of_the_page_is_shipped() -> None:
 
 @pytest.fixture
 def page() -> Generator[Page]:
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing, and the API page must be seen in a browser: apt-get install chromium")
+    if not CHROMIUM:
+        missing_program("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser.new_page(viewport={"width": 1200, "height": 900})
         browser.close()
 

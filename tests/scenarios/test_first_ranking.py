@@ -1,6 +1,7 @@
 """What a stranger does first: start the server, send a request without any header, use the client."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import httpx2
 import pytest
 
 from live import Server, serving
+from programs import missing_program
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -31,6 +33,8 @@ def test_the_readmes_curl_puts_artificial_intelligence_first(server: Server) -> 
 
 
 def test_curl_itself_works_without_a_json_header(server: Server) -> None:
+    if not shutil.which("curl"):
+        missing_program("curl")
     body = json.dumps({"query": "capital of France", "documents": ["bananas", "Paris is the capital of France"]})
     done = subprocess.run(
         ["curl", "-s", f"{server.url}/v1/rerank", "-d", body], capture_output=True, text=True, timeout=30, check=True

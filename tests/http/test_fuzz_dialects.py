@@ -209,6 +209,6 @@ async def _fuzz(count: int) -> Counter[int]:
 @pytest.mark.timeout(1800)
 def test_no_body_is_the_servers_fault_and_every_answer_is_json() -> None:
     seen = anyio.run(_fuzz, BODIES)
-    print(f"statuses of {seen.total()} bodies: {dict(sorted(seen.items()))}")  # noqa: T201 - shown with -s
+    print(f"statuses of {seen.total()} bodies: {dict(sorted(seen.items()))}")
     assert seen[200] > BODIES / 20, "the bodies must reach the answers, too"
     assert all(seen[status] for status in (200, 400, 404, 413, 422))

@@ -60,4 +60,5 @@ def test_memory_after_3000_mixed_requests_is_that_after_300(server: Server) -> N
     early = process.memory_info().rss
     send(server.url, seed=1000, count=LATE - EARLY)
     late = process.memory_info().rss
+    print(f"RSS after {EARLY}: {early / 2**20:.1f} MiB, after {LATE}: {late / 2**20:.1f} MiB, {late / early - 1:+.1%}")
     assert late <= early * 1.05

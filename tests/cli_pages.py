@@ -8,6 +8,7 @@ import click
 
 from rerankd import config
 from rerankd.cli.main import app
+from rerankd.settings import Settings
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 PAGES = ("cli.md", "configuration.md")
@@ -30,7 +31,7 @@ def filled(page: str) -> str:
 
 
 def _settings() -> Iterator[str]:
-    for section, field in config.Settings.model_fields.items():
+    for section, field in Settings.model_fields.items():
         yield f"## [{section}]\n\n{(field.annotation.__doc__ or '').strip()}\n\n"
         yield "| setting | variable | flag | value | default | |\n|---|---|---|---|---|---|\n"
         for setting in config.declared():

@@ -7,8 +7,8 @@ import httpx2
 from blockbuster import blockbuster_ctx
 
 from fake_service import FakeService
-from rerankd.config import Settings
 from rerankd.http.app import create_app
+from rerankd.settings import Settings
 
 QUERY = "What is the capital of France?"
 DOCUMENTS = ["bananas are yellow", "Paris is the capital of France", "France is a country", "bananas are yellow"]

@@ -10,8 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from fake_service import FakeService
-from rerankd.config import Settings
 from rerankd.http.app import create_app
+from rerankd.settings import Settings
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from fake_service import MODEL, FakeService, probability, rank
 from http_app import DOCUMENTS, QUERY
 from live_server import running, running_fake
 from rerankd import AsyncClient, Client, errors
-from rerankd.config import AuthSettings, Settings
+from rerankd.settings import AuthSettings, Settings
 from rerankd.types import Document, ModelState, Pair, Ranking, RerankRequest, ScoreType
 
 PAIRS: list[Pair | tuple[str, str]] = [("a", "x"), Pair("b", "y"), ("a", "z"), ("b", "y"), ("a", "x")]

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from rerankd import config
 from rerankd.errors import ConfigError
+from rerankd.settings import Settings
 
 NAMES = [setting.name for setting in config.declared()]
 
@@ -30,7 +31,7 @@ def refusal(
 
 def test_without_anything_all_is_default(workdir: Path) -> None:
     loaded = config.load(environ={})
-    assert loaded.settings == config.Settings()
+    assert loaded.settings == Settings()
     assert set(loaded.origins.values()) == {"default"}
     assert list(loaded.origins) == NAMES
     assert loaded.file is None
@@ -156,7 +157,7 @@ def test_an_empty_variable_is_as_if_unset(toml: Path) -> None:
     ],
 )
 def test_what_kubernetes_and_docker_put_in_is_passed_over(workdir: Path, variable: str, text: str) -> None:
-    assert config.load(environ={variable: text}).settings == config.Settings()
+    assert config.load(environ={variable: text}).settings == Settings()
 
 
 @pytest.mark.parametrize(("text", "served"), [("a, b", ("a", "b")), ('["a,b"]', ("a,b",)), ("a", ("a",)), ("[]", ())])
@@ -196,7 +197,7 @@ def test_a_key_does_not_show_in_the_settings(workdir: Path) -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        config.Settings().server.port = 1  # pyright: ignore[reportAttributeAccessIssue]
+        Settings().server.port = 1  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize("setting", config.declared(), ids=NAMES)
@@ -247,4 +248,4 @@ def test_no_flag_whatever_it_holds_fails_otherwise_than_as_a_configuration_error
         outcome = config.load(environ={}, flags=cast("dict[str, str]", flags)).settings
     except ConfigError as error:
         outcome = error
-    assert (outcome == config.Settings()) == (not flags)
+    assert (outcome == Settings()) == (not flags)

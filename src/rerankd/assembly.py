@@ -4,7 +4,6 @@ from typing import cast
 
 from rerankd import plugins
 from rerankd.cache.base import CacheFactory, ScoreCache
-from rerankd.config import Settings
 from rerankd.errors import ConfigError
 from rerankd.metrics import Metrics
 from rerankd.models.loader import Loader
@@ -14,6 +13,7 @@ from rerankd.registry.store import Store
 from rerankd.scheduler.scheduler import Scheduler
 from rerankd.service.limits import Limits
 from rerankd.service.service import RerankService
+from rerankd.settings import Settings
 
 _MIB = 1 << 20
 

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from rerankd.assembly import assemble
-from rerankd.config import Settings
 from rerankd.service.service import RerankService
+from rerankd.settings import Settings
 from rerankd.types import Caller, Document, ModelInfo, Ranking, RerankRequest
 
 T = TypeVar("T")

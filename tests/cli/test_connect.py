@@ -16,12 +16,12 @@ import connect_pages
 from cli_runs import Run
 from fake_service import MODEL, FakeService
 from live_server import running_fake
-from rerankd.config import AuthSettings, Settings
 from rerankd.connect.diagnosis import Kind
 from rerankd.connect.places import own_addresses, places
 from rerankd.connect.probe import DOCUMENTS, Wish, check
 from rerankd.connect.recipes import Recipe, Way, find, find_way, recipes
 from rerankd.errors import ModelNotReady, Overloaded
+from rerankd.settings import AuthSettings, Settings
 from rerankd.types import JsonObject
 
 KEY = "a-secret-key"

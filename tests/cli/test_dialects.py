@@ -8,9 +8,9 @@ import pytest
 from cli_runs import Run
 from fake_service import FakeService
 from rerankd import plugins
-from rerankd.config import Settings
 from rerankd.dialects.detect import load_all
 from rerankd.http.app import create_app
+from rerankd.settings import Settings
 
 
 def test_every_rule_of_the_detection_is_printed_in_order(run: Run) -> None:

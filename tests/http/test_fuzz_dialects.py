@@ -18,13 +18,13 @@ import pytest
 
 from letters import CountingEngine, pool
 from rerankd.cache.memory import CACHE
-from rerankd.config import LoggingSettings, Settings
 from rerankd.dialects.detect import Directory, load_all
 from rerankd.http.app import create_app
 from rerankd.metrics import Metrics
 from rerankd.scheduler.scheduler import Scheduler
 from rerankd.service.limits import Limits
 from rerankd.service.service import RerankService
+from rerankd.settings import LoggingSettings, Settings
 
 BODIES = int(os.environ.get("RERANKD_FUZZ_BODIES", "1500"))
 SEED = int(os.environ.get("RERANKD_FUZZ_SEED", "36"))

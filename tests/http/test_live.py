@@ -19,9 +19,9 @@ import pytest
 from fake_service import FakeService
 from http_app import DOCUMENTS, QUERY
 from live_server import running_fake
-from rerankd.config import AuthSettings, ServerSettings, Settings
 from rerankd.errors import ConfigError
 from rerankd.http.run import serve
+from rerankd.settings import AuthSettings, ServerSettings, Settings
 
 BODY = json.dumps({"query": QUERY, "documents": DOCUMENTS}).encode()
 
@@ -116,7 +116,7 @@ def test_the_service_is_started_and_closed_with_the_application(service: FakeSer
 _PROGRAM = """
 import sys
 from fake_service import FakeService
-from rerankd.config import ServerSettings, Settings
+from rerankd.settings import ServerSettings, Settings
 from rerankd.http.run import serve
 serve(Settings(server=ServerSettings(host=sys.argv[1], port=0)), lambda settings: FakeService())
 """

@@ -17,7 +17,6 @@ from fake_service import FakeService, rank
 from http_app import opened
 from letters import CountingEngine, pool
 from rerankd.assembly import open_cache
-from rerankd.config import LimitsSettings, SchedulingSettings, Settings
 from rerankd.engines.base import Array, Encoding
 from rerankd.errors import EngineFailure, InvalidRequest, Overloaded
 from rerankd.http.app import create_app
@@ -26,6 +25,7 @@ from rerankd.metrics import Metrics
 from rerankd.scheduler.scheduler import Scheduler
 from rerankd.service.limits import Limits
 from rerankd.service.service import RerankService
+from rerankd.settings import LimitsSettings, SchedulingSettings, Settings
 from rerankd.types import Document, Ranking, RerankRequest
 
 BATCH = "/v1/rerank/batch"

@@ -10,7 +10,6 @@ from pydantic import SecretStr
 
 from fake_service import FakeService
 from http_app import DOCUMENTS, QUERY, opened
-from rerankd.config import AuthSettings, LimitsSettings, ServerSettings, Settings
 from rerankd.errors import (
     EngineFailure,
     ModelLoadError,
@@ -20,6 +19,7 @@ from rerankd.errors import (
     RateLimited,
     RerankError,
 )
+from rerankd.settings import AuthSettings, LimitsSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ from starlette.routing import Route
 
 from fake_service import FakeService
 from http_app import opened
-from rerankd.config import AuthSettings, Settings
 from rerankd.dialects.detect import load_all
 from rerankd.http.app import create_app
+from rerankd.settings import AuthSettings, Settings
 from rerankd.types import ModelState
 
 pytestmark = pytest.mark.anyio

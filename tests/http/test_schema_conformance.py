@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from fake_service import FakeService
-from rerankd.config import Settings
 from rerankd.http.app import create_app
+from rerankd.settings import Settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of its own dependencies, at import

@@ -18,7 +18,6 @@ from pydantic import SecretStr
 import wire_checks as reads
 from live_server import running
 from rerankd.cache.memory import CACHE
-from rerankd.config import AuthSettings, Settings
 from rerankd.http.app import create_app
 from rerankd.metrics import Metrics
 from rerankd.models.loader import Loader
@@ -28,6 +27,7 @@ from rerankd.registry.store import Store
 from rerankd.scheduler.scheduler import Scheduler
 from rerankd.service.limits import Limits
 from rerankd.service.service import RerankService
+from rerankd.settings import AuthSettings, Settings
 
 MODEL = "bge-reranker-v2-m3"
 FULL_NAME = "BAAI/bge-reranker-v2-m3"

@@ -19,9 +19,9 @@ from rerankd import __version__, machine, plugins
 from rerankd.errors import ChecksumMismatch, ConfigError, RerankError
 
 if TYPE_CHECKING:
-    from rerankd.config import Settings
     from rerankd.engines.base import EngineFactory
     from rerankd.registry.catalog import Card
+    from rerankd.settings import Settings
     from rerankd.types import Ranking
 
 _MIB = 1 << 20
@@ -65,14 +65,13 @@ def run(config_file: Path | None) -> Iterator[Check]:
 
 def _settings(config_file: Path | None) -> "tuple[Settings, Check]":
     from rerankd import config
+    from rerankd.settings import Settings
 
     try:
         loaded = config.load(config_file)
     except ConfigError as error:
         found = "; ".join(str(error).splitlines())
-        return config.Settings(), Check(
-            "settings", Status.FAIL, found, "correct it: `rerankd config check` tries again"
-        )
+        return Settings(), Check("settings", Status.FAIL, found, "correct it: `rerankd config check` tries again")
     given = sum(origin != "default" for origin in loaded.origins.values())
     source = loaded.file.name if loaded.file else "no settings file"
     return loaded.settings, Check("settings", Status.OK, f"{source}, {given} settings given")

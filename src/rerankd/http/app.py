@@ -11,13 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rerankd import __version__
-from rerankd.config import Settings
 from rerankd.dialects.detect import Directory, load_all
 from rerankd.http import docs, errors, health, info, models
 from rerankd.http.auth import Keys, load_keys
 from rerankd.http.middleware import Rim
 from rerankd.http.ports import Service
 from rerankd.http.rerank import RerankEndpoint
+from rerankd.settings import Settings
 
 _logger = logging.getLogger("rerankd.http")
 

@@ -5,8 +5,8 @@ import hmac
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rerankd.config import AuthSettings
 from rerankd.errors import ConfigError, NotAuthenticated
+from rerankd.settings import AuthSettings
 from rerankd.types import Caller
 
 

@@ -7,12 +7,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rerankd import __version__
-from rerankd.config import Settings
 from rerankd.dialects.base import Answer, Dialect
 from rerankd.errors import RerankError
 from rerankd.http.auth import Keys
 from rerankd.http.errors import refusal, respond
 from rerankd.http.ports import Service
+from rerankd.settings import Settings
 from rerankd.types import JsonValue, ModelInfo
 
 _TEXT_THREADS = 2

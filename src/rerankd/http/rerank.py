@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from rerankd import machine
-from rerankd.config import Settings
 from rerankd.dialects.base import Answer, AnswersEach, Call, Dialect, Incoming, Stamp
 from rerankd.dialects.detect import Directory, Place
 from rerankd.errors import DeadlineExceeded, ModelNotFound, RequestTooLarge, RerankError
@@ -21,6 +20,7 @@ from rerankd.http.auth import Keys
 from rerankd.http.parts import Outcome, rank_each
 from rerankd.http.ports import Service
 from rerankd.http.trace import Trace
+from rerankd.settings import Settings
 from rerankd.types import Caller, Ranking
 
 T = TypeVar("T")

@@ -17,11 +17,11 @@ from fastapi import FastAPI
 
 from rerankd import log
 from rerankd.assembly import assemble
-from rerankd.config import ServerSettings, Settings
 from rerankd.errors import ConfigError
 from rerankd.http.app import create_app
 from rerankd.http.auth import load_keys
 from rerankd.http.ports import Service
+from rerankd.settings import ServerSettings, Settings
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75

@@ -1,0 +1,135 @@
+"""Every setting, declared once, with its default, its bounds and the sentence that documents it.
+
+Where values come from is `config`'s.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+
+def holds(annotation: object, wanted: type) -> bool:
+    """Tell whether a type is `wanted`, or a union or container of it."""
+    return annotation is wanted or any(holds(part, wanted) for part in get_args(annotation))
+
+
+class _Section(BaseModel):
+    # Values stay out of pydantic's own messages: a traceback must not show a key.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read(cls, value: object, info: ValidationInfo) -> object:
+        """Read what people write and pydantic would misread: "INFO", "" for no path, `~`, and true for a number."""
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise PydanticCustomError("boolean", "neither true nor false is a value of this setting")
+        if isinstance(value, str):
+            if not value and field.default is None:
+                return None
+            if get_origin(field.annotation) is Literal:
+                return value.lower()
+            if holds(field.annotation, Path):
+                return Path(value).expanduser()
+        return value
+
+
+class ServerSettings(_Section):
+    """Where the server listens, and what it takes from one connection."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address to listen on. Beyond loopback, keys are required (see auth.keys)."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8036
+    """Port to listen on; 0 takes a free one."""
+    max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 16
+    """Largest request body in MiB."""
+    max_connections: Annotated[int, Field(ge=1)] = 1024
+    """Connections served at once; more are answered 503."""
+    body_timeout_s: Annotated[float, Field(gt=0)] = 30
+    """Seconds a caller may take to send its body."""
+    shutdown_timeout_s: Annotated[float, Field(ge=0)] = 30
+    """Seconds that requests in flight are given to finish when the server stops."""
+
+
+class AuthSettings(_Section):
+    """Who may ask."""
+
+    keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = ()
+    """API keys; a caller sends one as `Authorization: Bearer KEY`, `api-key` or `x-api-key`. None: no key is needed."""
+    keys_file: Path | None = None
+    """A file with one API key a line, in place of auth.keys."""
+    allow_open: bool = False
+    """Serve beyond loopback without keys, knowingly: anybody who reaches the port can use it."""
+
+
+class ModelsSettings(_Section):
+    """Which models are served, and from where."""
+
+    default: Annotated[str, Field(min_length=1)] = "rerankd-zh-en"
+    """The model that answers where a request names none: a catalog name, a folder (./my-model), or NAME=FOLDER."""
+    served: tuple[str, ...] = ()
+    """More models to load, beside the default."""
+    store: Path | None = None
+    """Folder for converted models; by default the user's cache folder."""
+    max_tokens: Annotated[int | None, Field(ge=16)] = None
+    """Lower limit on a pair's length in tokens than the model's own."""
+    document_cache_mb: Annotated[float, Field(ge=0, le=1048576)] = 64
+    """Memory per late-interaction model for documents already seen, in MiB; 0 turns it off."""
+
+
+class SchedulingSettings(_Section):
+    """How the cores are used."""
+
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Threads that run networks, one core each; 0 takes as many as there are cores."""
+    queue_tokens: Annotated[int, Field(ge=1)] = 1_000_000
+    """Tokens that may wait; a request that does not fit is refused with the time to come back."""
+
+
+class LimitsSettings(_Section):
+    """What one request may ask."""
+
+    max_documents: Annotated[int, Field(ge=1)] = 1024
+    """Documents in a request."""
+    max_query_chars: Annotated[int, Field(ge=1)] = 32_768
+    """Characters in a query."""
+    max_requests: Annotated[int, Field(ge=1, le=4096)] = 1024
+    """Requests in one call: the items of a batch, or the pairs of vLLM's `/score`."""
+    deadline_s: Annotated[float, Field(gt=0)] = 300
+    """Seconds after which a request is answered with an error."""
+
+
+class CacheSettings(_Section):
+    """Remembering scores."""
+
+    url: Annotated[str, Field(min_length=1)] = "memory://"
+    """Where scores are kept: memory:// or off://."""
+    max_mb: Annotated[float, Field(ge=0, le=65536)] = 4
+    """Memory for scores in MiB, taken at the start; 4 MiB remember 131,000 pairs. 0 remembers none."""
+
+
+class LoggingSettings(_Section):
+    """What is written to standard error. Texts are never logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe message to write."""
+    format: Literal["auto", "text", "json"] = "auto"
+    """text for people, json for machines; auto is text on a terminal."""
+    access: bool = True
+    """One line per request."""
+
+
+class Settings(_Section):
+    """The whole tree."""
+
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    models: ModelsSettings = ModelsSettings()
+    scheduling: SchedulingSettings = SchedulingSettings()
+    limits: LimitsSettings = LimitsSettings()
+    cache: CacheSettings = CacheSettings()
+    logging: LoggingSettings = LoggingSettings()

@@ -1,0 +1,1 @@
+"""Making rerankers from data (extra `train`); nothing else imports it."""

@@ -35,7 +35,7 @@ def only_the_tiny_model(tiny_model: Path, workdir: Path, monkeypatch: pytest.Mon
         licence="MIT",
         family="cross_encoder",
         max_tokens=64,
-        source=Reference("bundled", "tiny"),
+        references=(Reference("bundled", "tiny"),),
         names=("tiny",),
     )
     monkeypatch.setattr(catalog, "cards", lambda: (card,))

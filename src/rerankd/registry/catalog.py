@@ -1,8 +1,20 @@
-"""Cards: what is known of a model before its files are read."""
+"""Cards: what is known of a model before its files are read.
+
+A table of catalog.toml is a card; its name is the model's id (no "/" in it). Its keys:
+
+    title, description, languages, licence, family, max_tokens, base, aliases    facts for people
+    hf = "org/name"            the repository on the Hugging Face hub ...
+    revision = "..."           ... and its tag or commit, where not the newest is meant
+    modelscope = "org/name"    the repository on ModelScope ...
+    modelscope_revision        ... and its revision there
+    bundled = "name"           the folder of a model that ships inside the package
+
+At least one of `hf`, `modelscope` and `bundled` is there. Repositories are names of the model, too.
+"""
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -11,10 +23,21 @@ from typing import cast
 from rerankd.sources.base import Reference
 from rerankd.types import JsonObject, JsonValue
 
+_PLACES = (
+    ("bundled", "bundled", ""),
+    ("hf", "huggingface", "revision"),
+    ("modelscope", "modelscope", "modelscope_revision"),
+)
+"""A place's key in a card, the source that reads it, and the key of its revision."""
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One known model. `names` are all names that reach it, `id` first; `quality` maps a data set to its figures."""
+    """One known model.
+
+    `names` are all names that reach it, `id` first; `references` are the places that have its files, in the order in
+    which they are asked; `quality` maps a data set to its figures.
+    """
 
     id: str
     title: str
@@ -23,16 +46,26 @@ class Card:
     licence: str
     family: str
     max_tokens: int
-    source: Reference
+    references: tuple[Reference, ...]
     names: tuple[str, ...]
     base: str = ""
     quality: JsonObject = field(default_factory=dict[str, JsonValue])
+
+    @property
+    def source(self) -> Reference:
+        """The first place to ask for its files."""
+        return self.references[0]
 
 
 @cache
 def cards() -> Sequence[Card]:
     """Return every card, the bundled model first."""
     text = (resources.files("rerankd.registry") / "catalog.toml").read_text("utf-8")
+    return read(text)
+
+
+def read(text: str) -> tuple[Card, ...]:
+    """Read the cards of a catalog in TOML."""
     return tuple(_card(name, cast("Mapping[str, JsonValue]", table)) for name, table in tomllib.loads(text).items())
 
 
@@ -43,8 +76,9 @@ def find(name: str) -> Card | None:
 
 
 def _card(name: str, table: Mapping[str, JsonValue]) -> Card:
-    source = Reference(str(table["source"]), str(table["repository"]), str(table.get("revision", "")))
-    facts = _bundled_facts(source)
+    references = tuple(_references(table))
+    facts = _bundled_facts(references[0])
+    repositories = (reference.repository for reference in references)
     return Card(
         id=name,
         title=str(table["title"]),
@@ -53,11 +87,17 @@ def _card(name: str, table: Mapping[str, JsonValue]) -> Card:
         licence=str(table["licence"]),
         family=str(table["family"]),
         max_tokens=int(cast("int", table["max_tokens"])),
-        source=source,
-        names=(name, *_texts(table.get("aliases", ()))),
+        references=references,
+        names=tuple(dict.fromkeys((name, *repositories, *_texts(table.get("aliases", ()))))),
         base=str(table.get("base", "")),
         quality=cast("JsonObject", facts.get("quality", {})),
     )
+
+
+def _references(table: Mapping[str, JsonValue]) -> Iterator[Reference]:
+    for key, source, revision in _PLACES:
+        if key in table:
+            yield Reference(source, str(table[key]), str(table.get(revision, "")))
 
 
 def _bundled_facts(source: Reference) -> Mapping[str, JsonValue]:

@@ -13,12 +13,16 @@ from rerankd.sources.base import Reference, Source
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model to serve: its id (without "/"), all its names, where its files are, and its card if it has one."""
+    """A model to serve: its id (without "/"), all its names, where its files are, and its card if it has one.
+
+    `alternatives` are further places that have the same files, asked in order where `reference` cannot deliver.
+    """
 
     id: str
     names: tuple[str, ...]
     reference: Reference
     card: Card | None = None
+    alternatives: tuple[Reference, ...] = ()
 
 
 def resolve(name: str) -> Entry:
@@ -39,7 +43,7 @@ def resolve(name: str) -> Entry:
         return replace(entry, id=id_, names=tuple(dict.fromkeys((id_, given))))
     card = find(name)
     if card:
-        return Entry(card.id, card.names, card.source, card)
+        return Entry(card.id, card.names, card.source, card, card.references[1:])
     for source in plugins.names("sources"):
         if cast("Source", plugins.load("sources", source)).owns(name):
             id_ = Path(name).expanduser().resolve().name

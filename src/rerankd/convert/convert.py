@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rerankd.convert import heads, weights
-from rerankd.convert.architecture import KINDS, Architecture, read_architecture
-from rerankd.convert.encoder import Encoder, Precision
+from rerankd.convert.architecture import KINDS, read_architecture
+from rerankd.convert.base import Architecture
 from rerankd.convert.graph import ElementType, GraphBuilder
+from rerankd.convert.layers import LayerWriter, Precision
 from rerankd.engines.base import Graph
 from rerankd.families.base import Snapshot
 
@@ -45,8 +46,9 @@ def convert(snapshot: Snapshot, folder: Path) -> Graph:
         ModelLoadError: the weights are damaged or do not fit the configuration.
     """
 
-    def write(encoder: Encoder) -> None:
-        heads.write_classifier(encoder)
+    def write(layers: LayerWriter, architecture: Architecture) -> None:
+        head = architecture.head(layers.weights, layers.prefix)
+        heads.write_classifier(layers, architecture, head, layers.weights)
 
     return _write(snapshot, folder, "fp32", write)
 
@@ -58,19 +60,22 @@ def write_encoder(snapshot: Snapshot, folder: Path, precision: Precision = "fp32
         UnsupportedModel, ModelLoadError: as `convert`.
     """
 
-    def write(encoder: Encoder) -> None:
-        states = encoder.write(first_token_only=False)
-        encoder.builder.node("Identity", [states], output="states")
-        encoder.builder.output("states", ElementType.FLOAT, ("batch", "tokens", encoder.architecture.width))
+    def write(layers: LayerWriter, architecture: Architecture) -> None:
+        states = architecture.write(layers, first_token_only=False)
+        layers.builder.node("Identity", [states], output="states")
+        layers.builder.output("states", ElementType.FLOAT, ("batch", "tokens", architecture.width))
 
     return _write(snapshot, folder, precision, write)
 
 
-def _write(snapshot: Snapshot, folder: Path, precision: Precision, write: Callable[[Encoder], None]) -> Graph:
-    architecture: Architecture = read_architecture(snapshot.config)
+def _write(
+    snapshot: Snapshot, folder: Path, precision: Precision, write: Callable[[LayerWriter, Architecture], None]
+) -> Graph:
+    architecture = read_architecture(snapshot.config)
     tensors = weights.open_weights(snapshot.folder, snapshot.files)
+    prefix = architecture.prefix(tensors)
     with (folder / DATA_FILE).open("wb") as data:
         builder = GraphBuilder(data, DATA_FILE)
-        write(Encoder(builder, tensors, architecture, precision))
+        write(LayerWriter(builder, tensors, prefix, precision), architecture)
     builder.write(folder / GRAPH_FILE)
     return Graph(folder / GRAPH_FILE, precision)

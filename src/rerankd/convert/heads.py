@@ -1,48 +1,58 @@
-"""Classifiers' heads: from the first token's state to logits, in fp32 whatever the encoder's precision."""
+"""Classifiers' heads: from the tokens' states to logits, in fp32 whatever the encoder's precision."""
 
 import numpy as np
 
-from rerankd.convert.encoder import Encoder
-from rerankd.convert.graph import ElementType
+from rerankd.convert.base import Architecture, Head, Linear, Norm, Pooling
+from rerankd.convert.graph import ElementType, GraphBuilder
+from rerankd.convert.layers import LayerWriter, apply
+from rerankd.convert.weights import Weights
 from rerankd.errors import UnsupportedModel
 
 LOGITS = "logits"
 
 
-def write_classifier(encoder: Encoder) -> None:
-    """Add the encoder, the head its weights hold, and the output `logits` of shape `(batch, labels)`.
-
-    BERT: tanh(pooler), then a linear layer. RoBERTa: tanh(dense), then a linear layer, of other names.
+def write_classifier(layers: LayerWriter, architecture: Architecture, head: Head, weights: Weights) -> None:
+    """Add the encoder, the head, whose tensors are in `weights`, and the output `logits`, shape `(batch, labels)`.
 
     Raises:
-        UnsupportedModel: the weights hold no classification head.
+        UnsupportedModel: the weights hold no such head.
     """
-    build, weights = encoder.builder, encoder.weights
-    if encoder.architecture.kind == "bert":
-        hidden, out = f"{weights.prefix}pooler.dense", "classifier"
-    else:
-        hidden, out = "classifier.dense", "classifier.out_proj"
-    absent = [name for name in (hidden, out) if not weights.has(f"{name}.weight")]
+    build = layers.builder
+    absent = [step.name for step in head.steps if not weights.has(f"{step.name}.weight")]
     if absent:
         raise UnsupportedModel(
             f"the weights have no {absent[0]!r}: this is no sequence classifier. A cross-encoder has one; "
             "an embedding model cannot score pairs"
         )
-    labels = weights.shape(f"{out}.weight")[0]
-    states = encoder.write(first_token_only=True)
-    axis = build.constant(np.array([1], np.int64))
-    first = build.node("Squeeze", [states, axis])
-    pooled = build.node("Tanh", [_linear(encoder, first, hidden)])
-    _linear(encoder, pooled, out, output=LOGITS)
-    build.output(LOGITS, ElementType.FLOAT, ("batch", labels))
+    states = architecture.write(layers, first_token_only=head.pooling == "cls")
+    states = pool(build, states, head.pooling)
+    for step in head.steps:
+        states = _step(build, weights, states, step)
+    build.node("Identity", [states], output=LOGITS)
+    labels = [weights.shape(f"{step.name}.weight")[0] for step in head.steps]
+    build.output(LOGITS, ElementType.FLOAT, ("batch", labels[-1]))
 
 
-def _linear(encoder: Encoder, states: str, name: str, output: str = "") -> str:
-    build, weights = encoder.builder, encoder.weights
-    matrix, bias = weights.read(f"{name}.weight"), weights.read(f"{name}.bias")
-    inputs = [
-        states,
-        build.weight(f"head.{name}.weight", matrix.shape, [matrix]),
-        build.weight(f"head.{name}.bias", bias.shape, [bias]),
-    ]
-    return build.node("Gemm", inputs, {"transB": 1}, output=output)
+def pool(build: GraphBuilder, states: str, pooling: Pooling) -> str:
+    """One vector per sequence, shape `(batch, width)`; for "cls" the states are those of the first token alone."""
+    if pooling == "cls":
+        return build.node("Squeeze", [states, build.constant(np.array([1], np.int64))])
+    return build.node("ReduceMean", [states], {"axes": [1], "keepdims": 0})
+
+
+def _step(build: GraphBuilder, weights: Weights, states: str, step: Linear | Norm) -> str:
+    inputs = [states, _tensor(build, weights, f"{step.name}.weight")]
+    if weights.has(f"{step.name}.bias"):
+        inputs.append(_tensor(build, weights, f"{step.name}.bias"))
+    if isinstance(step, Norm):
+        if len(inputs) < 3:
+            # The operator's bias may be left out, but not in every version that has the operator.
+            inputs.append(build.constant(np.zeros(weights.shape(f"{step.name}.weight"), np.float32)))
+        return build.node("LayerNormalization", inputs, {"axis": -1, "epsilon": step.epsilon})
+    states = build.node("Gemm", inputs, {"transB": 1})
+    return apply(build, states, step.activation) if step.activation else states
+
+
+def _tensor(build: GraphBuilder, weights: Weights, name: str) -> str:
+    values = weights.read(name)
+    return build.weight(f"head.{name}", values.shape, [values])

@@ -5,7 +5,7 @@ torch, and because a memory map of the whole file would count towards the proces
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -20,8 +20,6 @@ INDEX = "model.safetensors.index.json"
 _BLOCK_BYTES = 16 << 20
 _MAX_HEADER_BYTES = 100 << 20
 _WIDTHS: Mapping[str, int] = {"F32": 4, "F16": 2, "BF16": 2}
-_WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
-_PREFIXES = ("", "bert.", "roberta.", "camembert.", "model.")
 
 Floats = NDArray[np.float32]
 
@@ -38,10 +36,9 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Every tensor of a model by name. `prefix` is what the encoder's names begin with ("bert.", "roberta." or "")."""
+    """Every tensor of a model by name."""
 
     tensors: Mapping[str, Tensor]
-    prefix: str
 
     def has(self, name: str) -> bool:
         """Tell whether a tensor of this full name exists."""
@@ -92,7 +89,7 @@ def open_weights(folder: Path, files: frozenset[str]) -> Weights:
     """Read the names, shapes and places of all tensors.
 
     Raises:
-        UnsupportedModel: there are no safetensors files, or no BERT-like embedding in them.
+        UnsupportedModel: there are no safetensors files.
         ModelLoadError: a file is damaged.
     """
     if not available(files):
@@ -103,10 +100,19 @@ def open_weights(folder: Path, files: frozenset[str]) -> Weights:
     tensors: dict[str, Tensor] = {}
     for name in (SINGLE,) if SINGLE in files else _shards(folder / INDEX):
         tensors |= _header(folder / name)
-    prefixes = [prefix for prefix in _PREFIXES if prefix + _WORD_EMBEDDINGS in tensors]
-    if len(prefixes) != 1:
-        raise UnsupportedModel(f"the weights have no {_WORD_EMBEDDINGS!r}: this is no BERT or RoBERTa encoder")
-    return Weights(tensors, prefixes[0])
+    return Weights(tensors)
+
+
+def find_prefix(weights: Weights, table: str, prefixes: Sequence[str], what: str) -> str:
+    """Which of the prefixes the name of the word table has; `what` is the kind of model, for the message.
+
+    Raises:
+        UnsupportedModel: none of them, or several.
+    """
+    found = [prefix for prefix in prefixes if weights.has(prefix + table)]
+    if len(found) != 1:
+        raise UnsupportedModel(f"the weights have no {table!r}: this is no {what}")
+    return found[0]
 
 
 def _shards(index: Path) -> tuple[str, ...]:

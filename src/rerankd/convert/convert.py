@@ -9,8 +9,9 @@ from pathlib import Path
 from rerankd.convert import heads, weights
 from rerankd.convert.architecture import KINDS, read_architecture
 from rerankd.convert.base import Architecture
+from rerankd.convert.formats import Format, FullPrecision, PlainEightBits, Precision
 from rerankd.convert.graph import ElementType, GraphBuilder
-from rerankd.convert.layers import LayerWriter, Precision
+from rerankd.convert.layers import LayerWriter
 from rerankd.engines.base import Graph
 from rerankd.families.base import Snapshot
 
@@ -50,7 +51,7 @@ def convert(snapshot: Snapshot, folder: Path) -> Graph:
         head = architecture.head(layers.weights, layers.prefix)
         heads.write_classifier(layers, architecture, head, layers.weights)
 
-    return _write(snapshot, folder, "fp32", write)
+    return _write(snapshot, folder, FullPrecision(), write)
 
 
 def write_encoder(snapshot: Snapshot, folder: Path, precision: Precision = "fp32") -> Graph:
@@ -65,17 +66,17 @@ def write_encoder(snapshot: Snapshot, folder: Path, precision: Precision = "fp32
         layers.builder.node("Identity", [states], output="states")
         layers.builder.output("states", ElementType.FLOAT, ("batch", "tokens", architecture.width))
 
-    return _write(snapshot, folder, precision, write)
+    return _write(snapshot, folder, FullPrecision() if precision == "fp32" else PlainEightBits(), write)
 
 
 def _write(
-    snapshot: Snapshot, folder: Path, precision: Precision, write: Callable[[LayerWriter, Architecture], None]
+    snapshot: Snapshot, folder: Path, number_format: Format, write: Callable[[LayerWriter, Architecture], None]
 ) -> Graph:
     architecture = read_architecture(snapshot.config)
     tensors = weights.open_weights(snapshot.folder, snapshot.files)
     prefix = architecture.prefix(tensors)
     with (folder / DATA_FILE).open("wb") as data:
         builder = GraphBuilder(data, DATA_FILE)
-        write(LayerWriter(builder, tensors, prefix, precision), architecture)
+        write(LayerWriter(builder, tensors, prefix, number_format), architecture)
     builder.write(folder / GRAPH_FILE)
-    return Graph(folder / GRAPH_FILE, precision)
+    return Graph(folder / GRAPH_FILE, number_format.precision)

@@ -1,21 +1,19 @@
 """Linear layers, norms, activations and the word table as operators, in the precision asked for.
 
-Every architecture writes its weights through here, so a precision is a matter of this file alone. Operators are
-onnxruntime's fused ones where they compute the same thing (docs/ContribOperators.md in its repository).
+Every architecture writes its weights through here, so a number format is a matter of this file and `formats`.
+Operators are onnxruntime's fused ones where they compute the same thing (docs/ContribOperators.md in its repository).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from rerankd.convert import quantise
+from rerankd.convert.formats import Format
 from rerankd.convert.graph import MICROSOFT, ElementType, GraphBuilder
 from rerankd.convert.weights import Floats, Weights
 from rerankd.errors import ModelLoadError
-
-Precision = Literal["fp32", "int8"]
 
 INPUT_IDS = "input_ids"
 TYPE_IDS = "token_type_ids"
@@ -43,13 +41,13 @@ class Rows:
 class LayerWriter:
     """Writes one model's layers into a graph; names are those below `prefix`.
 
-    `precision` is that of the word table and the large matrices.
+    `format` says in which numbers the word table and the large matrices are.
     """
 
     builder: GraphBuilder
     weights: Weights
     prefix: str
-    precision: Precision
+    format: Format
 
     def full(self, name: str) -> str:
         """A tensor's name in the file."""
@@ -77,26 +75,13 @@ class LayerWriter:
             return self.read(f"{part}.{kind}")
         return self.read(f"{part.name}.{kind}")[part.start : part.stop]
 
-    def matrix(self, parts: Sequence[str | Rows], stem: str) -> tuple[str, ...]:
-        """Add linear layers' weights side by side, shape `(inputs, outputs)`: the matrix, and its scales if int8."""
+    def multiply(self, states: str, parts: Sequence[str | Rows], stem: str) -> str:
+        """Multiply states by linear layers' weights side by side; the biases are the next operator's."""
         # PyTorch keeps (outputs, inputs).
         joined = np.concatenate([self.rows(part) for part in parts])
         transposed = np.ascontiguousarray(joined.T)
         del joined
-        if self.precision == "fp32":
-            return (self.add(f"{stem}.weight", transposed),)
-        values, scales = quantise.matrix(transposed)
-        return (
-            self.builder.weight(f"{stem}.weight_int8", values.shape, [values]),
-            self.builder.weight(f"{stem}.scales", scales.shape, [scales]),
-        )
-
-    def multiply(self, states: str, parts: Sequence[str | Rows], stem: str) -> str:
-        """Multiply states by linear layers' weights; the biases are the next operator's."""
-        inputs = [states, *self.matrix(parts, stem)]
-        if self.precision == "fp32":
-            return self.builder.node("MatMul", inputs)
-        return self.builder.node("DynamicQuantizeMatMul", inputs, domain=MICROSOFT)
+        return self.format.multiply(self.builder, states, transposed, stem)
 
     def biases(self, parts: Sequence[str | Rows], stem: str) -> str:
         """Add linear layers' biases end to end."""
@@ -126,7 +111,7 @@ class LayerWriter:
         """Look ids up in the word table of that name, which must have the shape `(vocabulary, width)`."""
         build, full = self.builder, self.full(name)
         check_shape(name, self.weights.shape(full), shape)
-        if self.precision == "fp32":
+        if not self.format.small_tables:
             table = build.weight("embeddings.word", shape, self.weights.blocks(full))
             return build.node("Gather", [table, ids], {"axis": 0})
         scales: list[Floats] = []

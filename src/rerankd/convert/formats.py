@@ -1,0 +1,75 @@
+"""In which numbers a graph computes: how the product of states and a linear layer's weights is written."""
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from rerankd.convert import quantise
+from rerankd.convert.graph import MICROSOFT, GraphBuilder
+from rerankd.convert.weights import Floats
+
+Precision = Literal["fp32", "int8"]
+
+
+class Format(Protocol):
+    """Writes products of states, shape `(..., inputs)`, and weights, shape `(inputs, outputs)`."""
+
+    @property
+    def precision(self) -> Precision:
+        """What callers are told."""
+        ...
+
+    @property
+    def small_tables(self) -> bool:
+        """Whether word tables are kept in eight bits as well."""
+        ...
+
+    def multiply(self, build: GraphBuilder, states: str, weights: Floats, stem: str) -> str:
+        """Add `states @ weights` and return its name, shape `(..., outputs)`; `stem` names the layer, once a graph."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FullPrecision:
+    """fp32. `inputs` collects each layer's stem and the name of the states that it was given."""
+
+    inputs: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def precision(self) -> Precision:
+        """Named fp32."""
+        return "fp32"
+
+    @property
+    def small_tables(self) -> bool:
+        """Tables stay as they are."""
+        return False
+
+    def multiply(self, build: GraphBuilder, states: str, weights: Floats, stem: str) -> str:
+        """See `Format`."""
+        self.inputs[stem] = states
+        return build.node("MatMul", [states, build.weight(f"{stem}.weight", weights.shape, [weights])])
+
+
+@dataclass(frozen=True, slots=True)
+class PlainEightBits:
+    """int8 that needs no texts: weights per output channel, states by their largest and smallest value in the run."""
+
+    @property
+    def precision(self) -> Precision:
+        """Named int8."""
+        return "int8"
+
+    @property
+    def small_tables(self) -> bool:
+        """Tables are in eight bits too."""
+        return True
+
+    def multiply(self, build: GraphBuilder, states: str, weights: Floats, stem: str) -> str:
+        """See `Format`."""
+        values, scales = quantise.matrix(weights)
+        inputs = [
+            states,
+            build.weight(f"{stem}.weight_int8", values.shape, [values]),
+            build.weight(f"{stem}.scales", scales.shape, [scales]),
+        ]
+        return build.node("DynamicQuantizeMatMul", inputs, domain=MICROSOFT)

@@ -36,6 +36,7 @@ class ElementType(IntEnum):
     """TensorProto.DataType, of which only these are used here."""
 
     FLOAT = 1
+    UINT8 = 2
     INT8 = 3
     INT32 = 6
     INT64 = 7

@@ -1,0 +1,45 @@
+"""How many multiplications and additions a network's full form takes for sequences of given lengths.
+
+Counted are the matrix products: the linear layers and attention's QK^T and AV. Embeddings, normalisation, activations
+and a classifier's head are left out: they are below a hundredth. What an engine saves (the last layer for one token
+only, for example) is counted as if it were computed: saving shows as speed.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rerankd.types import JsonValue
+
+_BERT_LIKE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "rerankd_late_interaction"})
+"""The values of `model_type` whose layers are four square linear layers and two of `intermediate_size`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """Layers of multi-head attention (four linear layers `width` x `width`) and a feed-forward of two linear layers."""
+
+    layers: int
+    width: int
+    inner: int
+
+    def multiply_adds(self, tokens: int) -> int:
+        """Count the pairs of a multiplication and an addition for one sequence of `tokens`.
+
+        Per layer and token 4 width^2 + 2 width inner (12 width^2 where inner is 4 width), and for QK^T and AV together
+        2 tokens width.
+        """
+        linear = tokens * (4 * self.width**2 + 2 * self.width * self.inner)
+        return self.layers * (linear + 2 * tokens**2 * self.width)
+
+    def flops(self, lengths: Iterable[int]) -> int:
+        """Count floating-point operations, two per multiply-add, for sequences run without padding."""
+        return 2 * sum(self.multiply_adds(tokens) for tokens in lengths)
+
+
+def layer_shape(config: Mapping[str, JsonValue]) -> LayerShape | None:
+    """Read the shape from `config.json`; None where the architecture's operations are not known here."""
+    if config.get("model_type") not in _BERT_LIKE:
+        return None
+    names = ("num_hidden_layers", "hidden_size", "intermediate_size")
+    sizes = [value for name in names if isinstance(value := config.get(name), int)]
+    return LayerShape(*sizes) if len(sizes) == len(names) and min(sizes) > 0 else None

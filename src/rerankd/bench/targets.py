@@ -89,7 +89,8 @@ class HttpTarget:
         self._ways = DIALECTS[dialect]
         self._model = model
         self._pid = pid
-        self._endpoint, self._body = "", self._ways[0][1]
+        self._endpoint = ""
+        self._body: Body = self._ways[0][1]
         self._http = httpx2.AsyncClient(
             headers={"authorization": f"Bearer {key}"} if key else {},
             timeout=_TIMEOUT_S,

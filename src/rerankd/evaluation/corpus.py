@@ -21,6 +21,12 @@ Watch = Callable[[Iterable[tuple[str, str]], str], Iterable[tuple[str, str]]]
 """Shows a long read: called with the (id, text) stream and what is being done."""
 
 
+def unwatched(stream: Iterable[tuple[str, str]], what: str) -> Iterable[tuple[str, str]]:
+    """Show nothing."""
+    del what
+    return stream
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """Where everything lies. Without `run`, BM25 over the corpus chooses the candidates."""
@@ -53,13 +59,12 @@ def is_beir(folder: Path) -> bool:
     return any((folder / f"corpus.jsonl{packed}").exists() for packed in ("", ".gz"))
 
 
-def read(files: Files, *, limit: int | None = None, top_k: int = TOP_K, watch: Watch | None = None) -> JudgedSet:
+def read(files: Files, *, limit: int | None = None, top_k: int = TOP_K, watch: Watch = unwatched) -> JudgedSet:
     """Read the judged queries, at most `limit`, each with at most `top_k` candidates.
 
     Raises:
         InvalidRequest: the files do not fit together.
     """
-    shown = watch or (lambda stream, _: stream)
     qrels = read_qrels(files.qrels)
     queries = dict(islice(((id_, text) for id_, text in texts(files.queries) if id_ in qrels), limit))
     if not queries:
@@ -67,9 +72,9 @@ def read(files: Files, *, limit: int | None = None, top_k: int = TOP_K, watch: W
     if files.run is not None:
         chosen = _of_run(read_run(files.run), queries, top_k)
     else:
-        chosen = _by_bm25(shown(texts(files.corpus), "BM25 index"), queries, top_k)
+        chosen = _by_bm25(watch(texts(files.corpus), "BM25 index"), queries, top_k)
     wanted = {id_ for ids in chosen.values() for id_ in ids}
-    found = {id_: text for id_, text in shown(texts(files.corpus), "texts") if id_ in wanted}
+    found = {id_: text for id_, text in watch(texts(files.corpus), "texts") if id_ in wanted}
     missing = wanted - found.keys()
     if missing:
         raise InvalidRequest(

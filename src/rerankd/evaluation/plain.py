@@ -128,7 +128,7 @@ def _list(row: Row, name: str, file: Path, number: int) -> list[JsonValue]:
     value = row.get(name)
     if not isinstance(value, list):
         raise wrong(file, number, f'"{name}" must be a list of passage ids')
-    return cast("list[JsonValue]", value)
+    return value
 
 
 def _query(row: Row, file: Path, number: int) -> str:

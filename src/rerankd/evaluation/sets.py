@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rerankd.errors import InvalidRequest
 from rerankd.evaluation import corpus, plain
-from rerankd.evaluation.corpus import TOP_K, Watch
+from rerankd.evaluation.corpus import TOP_K, Watch, unwatched
 from rerankd.evaluation.judged import JudgedSet
 
 SAMPLE = "sample"
@@ -18,7 +18,7 @@ def load(
     run: Path | None = None,
     limit: int | None = None,
     top_k: int = TOP_K,
-    watch: Watch | None = None,
+    watch: Watch = unwatched,
 ) -> JudgedSet:
     """Read judged queries: a folder is BEIR's, a file is JSON Lines (see `plain`); gzip is recognised.
 

@@ -3,13 +3,14 @@
 It needs no file. With a graph of precision "states" it answers as an encoder, with any other as a classifier.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rerankd.engines.base import Array, Encoding, Engine, Graph
+from rerankd.engines.base import Array, Encoding, Engine, Graph, Plan
 from rerankd.errors import EngineFailure
+from rerankd.types import JsonValue
 
 WIDTH = 4
 """Of the token states."""
@@ -63,6 +64,11 @@ class FakeEngineFactory:
     def missing(self) -> str:
         """Nothing is."""
         return ""
+
+    def plan(self, config: Mapping[str, JsonValue]) -> Plan | None:
+        """None: a graph is needed."""
+        del config
+        return None
 
     def open(self, graph: Graph) -> Engine:
         """Make an engine; the graph's file is not looked at."""

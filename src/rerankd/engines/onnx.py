@@ -12,8 +12,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rerankd.engines.base import Array, Encoding, Engine, Graph, Ids
+from rerankd.engines.base import Array, Encoding, Engine, Graph, Ids, Plan
 from rerankd.errors import EngineFailure, ModelLoadError, UnsupportedModel
+from rerankd.types import JsonValue
 
 _FEEDS: Mapping[str, Callable[[Encoding], Ids]] = {
     "input_ids": lambda encoding: encoding.ids,
@@ -97,6 +98,11 @@ class OnnxEngineFactory:
     def missing(self) -> str:
         """Nothing is."""
         return ""
+
+    def plan(self, config: Mapping[str, JsonValue]) -> Plan | None:
+        """None: a graph is needed."""
+        del config
+        return None
 
     def open(self, graph: Graph) -> Engine:
         """Load a graph.

@@ -95,7 +95,7 @@ class Scheduler:
         self, engine: Engine, encodings: Sequence[Encoding], *, model: str, keep: Callable[[int, Array], T]
     ) -> Future[list[T]]:
         """Admit a request whole, or refuse it; see `run`. `model` labels the metrics."""
-        costs = [encoding.tokens for encoding in encodings]
+        costs = [encoding.cost for encoding in encodings]
         future: Future[list[T]] = Future()
         if not costs:
             future.set_result([])

@@ -27,6 +27,7 @@ def assemble(settings: Settings) -> RerankService:
     metrics = Metrics()
     loader = Loader(
         store=Store(settings.models.store),
+        engine=settings.models.engine,
         max_tokens=settings.models.max_tokens,
         document_cache_bytes=int(settings.models.document_cache_mb * _MIB),
     )

@@ -57,16 +57,21 @@ class AsyncReranker:
             await service.close()
 
     async def rank(
-        self, query: str, documents: Sequence[str | Document], *, top_n: int | None = None, raw_scores: bool = False
-    ) -> Ranking:
+        self, query: str, documents: Sequence[str | Document], *, top_n: int | None = None, raw_scores: bool = False,
+        instruction: str = "",
+    ) -> Ranking:  # fmt: skip
         """Order documents by their relevance to the query, best first; inputs are not changed.
+
+        `instruction` tells a model that was trained with instructions what relevance means; others pass over it.
 
         Raises:
             InvalidRequest: no documents, too many, or a negative `top_n`.
             EngineFailure: the model failed.
         """
         read = tuple(Document(text) if isinstance(text, str) else text for text in documents)
-        request = RerankRequest(query=query, documents=read, top_n=top_n, raw_scores=raw_scores)
+        request = RerankRequest(
+            query=query, documents=read, top_n=top_n, raw_scores=raw_scores, instruction=instruction
+        )
         return await self._open().rerank(request, _LIBRARY)
 
     async def score(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
@@ -114,10 +119,12 @@ class Reranker:
             raise
 
     def rank(
-        self, query: str, documents: Sequence[str | Document], *, top_n: int | None = None, raw_scores: bool = False
-    ) -> Ranking:
+        self, query: str, documents: Sequence[str | Document], *, top_n: int | None = None, raw_scores: bool = False,
+        instruction: str = "",
+    ) -> Ranking:  # fmt: skip
         """Order documents by their relevance to the query, best first; see `AsyncReranker.rank`."""
-        return self._wait(self._inner.rank(query, documents, top_n=top_n, raw_scores=raw_scores))
+        return self._wait(self._inner.rank(query, documents, top_n=top_n, raw_scores=raw_scores,
+                                           instruction=instruction))  # fmt: skip
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Score (query, document) pairs, order kept."""

@@ -77,6 +77,9 @@ class ModelsSettings(_Section):
     """Folder for converted models; by default the user's cache folder."""
     max_tokens: Annotated[int | None, Field(ge=16)] = None
     """Lower limit on a pair's length in tokens than the model's own."""
+    engine: Annotated[str, Field(min_length=1)] = "auto"
+    """What runs the networks: onnx, torch (an extra: CUDA, and language models), or auto: torch where it is needed or
+    faster, onnx otherwise."""
     document_cache_mb: Annotated[float, Field(ge=0, le=1048576)] = 64
     """Memory per late-interaction model for documents already seen, in MiB; 0 turns it off."""
 

@@ -43,6 +43,7 @@ class RerankRequest:
 
     `model` "" means the server's default. `top_n` None means all. `raw_scores` asks for the model's own numbers
     instead of the activated scores. `truncate` False makes an over-long document an error instead of a cut.
+    `instruction` tells a model that was trained with instructions what relevance means; other models pass over it.
     """
 
     query: str
@@ -51,6 +52,7 @@ class RerankRequest:
     top_n: int | None = None
     raw_scores: bool = False
     truncate: bool = True
+    instruction: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ Open = Callable[[str], Engine]
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("engines")
     tiny.tiny_bert(folder / "model")
+    for kind, name in (("classifier", "BertForSequenceClassification"), ("encoder", "BertModel")):
+        tiny.tiny_bert(folder / f"{kind}-weights", architectures=[name])
     for name, write in (("classifier", convert), ("encoder", write_encoder)):
         (folder / name).mkdir()
         write(tiny.snapshot(folder / "model"), folder / name)
@@ -43,6 +45,9 @@ def opened(request: pytest.FixtureRequest, graphs: Path) -> Open:
 
     def open_engine(kind: str) -> Engine:
         precision = STATES if name == "fake" and kind == "encoder" else "fp32"
+        config = tiny.snapshot(graphs / f"{kind}-weights").config
+        if plan := factory.plan(config):
+            return factory.open(Graph(graphs / f"{kind}-weights", plan.precision, "weights"))
         return factory.open(Graph(graphs / kind / "model.onnx", precision))
 
     return open_engine
@@ -66,8 +71,8 @@ def test_the_order_is_kept_and_neighbours_do_not_matter(opened: Open) -> None:
     together = engine.run(BATCH)
     alone = [engine.run([encoding])[0] for encoding in BATCH]
     backwards = engine.run(BATCH[::-1])[::-1]
-    assert np.allclose(together, alone, atol=1e-6)
-    assert np.allclose(together, backwards, atol=1e-6)
+    assert np.allclose(together, alone, atol=2e-6)
+    assert np.allclose(together, backwards, atol=2e-6)
     assert len({float(output[0]) for output in together}) == len(BATCH)
 
 
@@ -87,7 +92,7 @@ def test_several_threads_get_their_own_answers(opened: Open) -> None:
     truth = [engine.run([encoding])[0] for encoding in BATCH]
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(engine.run, [[encoding] for encoding in BATCH] * 20))
-    assert all(np.allclose(answer[0], truth[index % len(BATCH)], atol=1e-6) for index, answer in enumerate(answers))
+    assert all(np.allclose(answer[0], truth[index % len(BATCH)], atol=2e-6) for index, answer in enumerate(answers))
 
 
 def test_a_batch_costs_a_known_number_of_tokens(opened: Open) -> None:

@@ -133,7 +133,7 @@ def _memory(settings: "Settings") -> Check:
 
 
 def _engines() -> Iterator[Check]:
-    from rerankd.models.loader import choose_engine
+    from rerankd.models.engine_choice import choose_engine
 
     for name in plugins.names("engines"):
         try:
@@ -142,7 +142,7 @@ def _engines() -> Iterator[Check]:
             missing = str(error)
         yield Check(f"engine {name}", Status.OK, f"cannot run: {missing}" if missing else "can run")
     try:
-        chosen, _ = choose_engine("auto")
+        chosen, _, _ = choose_engine("auto", {}, causal=False)
     except (ConfigError, ImportError) as error:
         yield Check(
             "engine", Status.FAIL, f"no engine runs here: {error}", "reinstall rerankd, or install what is missing"

@@ -29,6 +29,7 @@ class _Wish:
     model: str
     top_n: int | None
     raw_scores: bool
+    instruction: str
 
 
 def _encoding(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -43,6 +44,7 @@ def _encoding(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.argument("file", default="-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("-n", "--top-n", type=click.IntRange(min=1), help="How many to print; by default all.")
 @click.option("-m", "--model", default="", help="A name from `rerankd list`, or a folder (./my-model).")
+@click.option("--instruction", default="", help="What relevance means, for models that take instructions.")
 @click.option("--raw-scores", is_flag=True, help="The model's own numbers, not activated.")
 @click.option("--format", "form", type=click.Choice(["auto", "lines", "json", "jsonl"]), default="auto",
               help="How FILE is read; auto goes by its ending, else by its first character.")  # fmt: skip
@@ -55,8 +57,9 @@ def _encoding(_: click.Context, __: click.Parameter, value: str) -> str:
 @debug_option
 @click.pass_context
 def rank(
-    context: click.Context, *, query: str, file: str, top_n: int | None, model: str, raw_scores: bool, form: str,
-    encoding: str, url: str, api_key: str, timing: bool, as_json: bool, config_file: Path | None,
+    context: click.Context, *, query: str, file: str, top_n: int | None, model: str, instruction: str,
+    raw_scores: bool, form: str, encoding: str, url: str, api_key: str, timing: bool, as_json: bool,
+    config_file: Path | None,
 ) -> None:  # fmt: skip
     """Rank documents by their relevance to QUERY, best first.
 
@@ -65,10 +68,12 @@ def rank(
     """
     if raw_scores and url:
         raise click.UsageError("--raw-scores needs the model in this process: leave out --url.", context)
+    if instruction and url:
+        raise click.UsageError("--instruction needs the model in this process: leave out --url.", context)
     if api_key and not url:
         raise click.UsageError("--api-key is for a server: give its --url.", context)
     texts = _read(file, form, encoding)
-    wish = _Wish(query, texts, model, top_n, raw_scores)
+    wish = _Wish(query, texts, model, top_n, raw_scores, instruction)
     started = time.perf_counter()
     if url:
         ready_s, ranking = 0.0, _rank_remotely(wish, url, _key(api_key))
@@ -104,7 +109,9 @@ def _rank_here(wish: _Wish, config_file: Path | None) -> tuple[float, "Ranking"]
 
     with Reranker(wish.model, settings=settings) as reranker:
         ready_s = time.perf_counter() - started
-        return ready_s, reranker.rank(wish.query, wish.documents, top_n=wish.top_n, raw_scores=wish.raw_scores)
+        return ready_s, reranker.rank(
+            wish.query, wish.documents, top_n=wish.top_n, raw_scores=wish.raw_scores, instruction=wish.instruction
+        )
 
 
 def _rank_remotely(wish: _Wish, url: str, api_key: str | None) -> "Ranking":

@@ -34,6 +34,10 @@ class StandardRequest(BaseModel):
     """vLLM's word for the same: false asks for the model's own numbers."""
     truncation: Flag = True
     """Voyage's word: false makes a document that is too long an error instead of a cut."""
+    instruction: Name = ""
+    """What relevance means, for models that were trained with instructions (Qwen3-Reranker, mxbai-rerank v2)."""
+    instruct: Name = ""
+    """Another name for `instruction`."""
 
 
 def read_request(body: JsonValue) -> tuple[RerankRequest, Reply]:
@@ -51,6 +55,7 @@ def read_request(body: JsonValue) -> tuple[RerankRequest, Reply]:
         top_n=count_from({"top_n": wire.top_n, "top_k": wire.top_k}),
         raw_scores=wire.raw_scores or not wire.use_activation,
         truncate=wire.truncation,
+        instruction=wire.instruction or wire.instruct,
     )
     reply = Reply(
         documents=wire.return_documents, ranked_results="top_k" in sent, input_order_scores="property" in sent

@@ -17,7 +17,7 @@ from rerankd.types import JsonObject, JsonValue, Ranking, RerankRequest
 
 
 class SiliconFlowRequest(BaseModel):
-    """A rerank request in SiliconFlow's words. `instruction`, `max_chunks_per_doc`, `overlap_tokens` are read past."""
+    """A rerank request in SiliconFlow's words. `max_chunks_per_doc` and `overlap_tokens` are read past."""
 
     model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 
@@ -31,6 +31,8 @@ class SiliconFlowRequest(BaseModel):
     """How many to return, best first; absent or 0: all."""
     return_documents: Flag = False
     """Whether the answer repeats the documents."""
+    instruction: Name = ""
+    """What relevance means, for models that were trained with instructions."""
 
 
 class SiliconFlowUnits(BaseModel):
@@ -105,6 +107,7 @@ class SiliconFlowDialect:
             query=wire.query,
             documents=documents_from(cast("list[JsonValue]", wire.documents)),
             top_n=count_from({"top_n": wire.top_n}),
+            instruction=wire.instruction,
         )
         return Call((request,), Reply(documents=wire.return_documents))
 

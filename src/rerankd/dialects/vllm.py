@@ -35,6 +35,8 @@ class VllmRequest(BaseModel):
     """How many to return, best first; absent or 0: all."""
     use_activation: Flag = True
     """False asks for the model's own numbers instead of probabilities."""
+    instruction: Name = ""
+    """What relevance means, for models that were trained with instructions."""
 
 
 class VllmScoreRequest(BaseModel):
@@ -182,6 +184,7 @@ class VllmDialect:
             documents=documents_from(cast("list[JsonValue]", wire.documents)),
             top_n=count_from({"top_n": wire.top_n}),
             raw_scores=not wire.use_activation,
+            instruction=wire.instruction,
         )
         return Call((request,))
 

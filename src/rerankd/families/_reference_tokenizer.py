@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
 
 from rerankd.errors import ModelLoadError, UnsupportedModel
 from rerankd.families.base import Snapshot
@@ -25,6 +25,9 @@ _DEFAULT_CLASSES: Mapping[str, str] = {
     "roberta": "RobertaTokenizer",
     "xlm-roberta": "XLMRobertaTokenizer",
     "camembert": "CamembertTokenizer",
+    "qwen2": "Qwen2Tokenizer",
+    "qwen3": "Qwen2Tokenizer",
+    "gemma": "GemmaTokenizer",
 }
 _BERT_TOKENS = {"cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]"}
 _ROBERTA_TOKENS = {
@@ -169,11 +172,29 @@ def _rebuild_sentencepiece(tokenizer: Tokenizer, config: JsonObject, file: JsonO
     )
 
 
+def _rebuild_qwen(tokenizer: Tokenizer, config: JsonObject, _file: JsonObject) -> None:
+    pattern = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    split = pre_tokenizers.Split(Regex(pattern), behavior="isolated", invert=False)
+    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=bool(config.get("add_prefix_space")), use_regex=False)
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_])
+
+
+def _rebuild_gemma(tokenizer: Tokenizer, _config: JsonObject, _file: JsonObject) -> None:
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern=" ", behavior="merged_with_previous", invert=False)
+
+
 _REBUILD: Mapping[str, Callable[[Tokenizer, JsonObject, JsonObject], None]] = {
     "BertTokenizer": _rebuild_bert,
     "RobertaTokenizer": _rebuild_roberta,
     "XLMRobertaTokenizer": _rebuild_sentencepiece,
     "CamembertTokenizer": _rebuild_sentencepiece,
+    "Qwen2Tokenizer": _rebuild_qwen,
+    "GemmaTokenizer": _rebuild_gemma,
 }
 
 

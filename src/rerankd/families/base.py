@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from rerankd.engines.base import Array, Encoding
 from rerankd.types import JsonValue, ScoreType
@@ -63,6 +63,20 @@ class Reader(Protocol):
 
     def activate(self, raw_scores: Array) -> Array:
         """Raw scores to scores, element by element, never normalised over a request."""
+        ...
+
+
+@runtime_checkable
+class CausalReader(Reader, Protocol):
+    """A reader of a language model: only engines that run such models from their weights can serve it."""
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """The tokens whose logits after the last token are a pair's output; () where the model has one label."""
+        ...
+
+    def instructed(self, instruction: str) -> "CausalReader":
+        """The same reader with an instruction for its model; itself where the model knows none."""
         ...
 
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from rerankd import __version__, plugins
 from rerankd.convert.convert import can_convert, convert, existing_graph
-from rerankd.engines.base import Engine, EngineFactory, Graph
-from rerankd.errors import ConfigError, ScoresDisagree, UnsupportedModel
-from rerankd.families.base import Family, Reader, Snapshot
+from rerankd.engines.base import Engine, Graph
+from rerankd.errors import ScoresDisagree, UnsupportedModel
+from rerankd.families.base import CausalReader, Family, Reader, Snapshot
+from rerankd.models.engine_choice import choose_engine
 from rerankd.models.loaded import LoadedModel
 from rerankd.registry.resolve import Entry
 from rerankd.registry.store import Store
@@ -48,12 +49,13 @@ class Loader:
         source = cast("Source", plugins.load("sources", entry.reference.source))
         report(ModelState.DOWNLOADING)
         snapshot = take_snapshot(source.fetch(entry.reference))
-        family_name, family = recognise(snapshot)
+        family_name, family = recognise(snapshot, entry.card.family if entry.card else "")
         reader = family.open(snapshot, max_tokens=self.max_tokens, cache_bytes=self.document_cache_bytes)
+        answers = reader.answers if isinstance(reader, CausalReader) else None
+        engine_name, factory, plan = choose_engine(self.engine, snapshot.config, causal=answers is not None)
         report(ModelState.CONVERTING)
-        graph = self._graph(snapshot)
+        graph = Graph(snapshot.folder, plan.precision, "weights", answers or ()) if plan else self._graph(snapshot)
         report(ModelState.LOADING)
-        engine_name, factory = choose_engine(self.engine)
         engine = factory.open(graph)
         report(ModelState.WARMING)
         _warm_up(reader, engine)
@@ -117,14 +119,16 @@ def take_snapshot(folder: Path) -> Snapshot:
     return Snapshot(folder, config, files | nested)
 
 
-def recognise(snapshot: Snapshot) -> tuple[str, Family]:
-    """Find the one family these files belong to.
+def recognise(snapshot: Snapshot, known: str = "") -> tuple[str, Family]:
+    """Find the one family these files belong to; `known` is what the model's card says, for files that do not tell.
 
     Raises:
         UnsupportedModel: none, or more than one; the message lists what was tried.
     """
     families = {name: cast("Family", plugins.load("families", name)) for name in plugins.names("families")}
     fitting = [name for name, family in families.items() if family.recognises(snapshot)]
+    if not fitting and known in families:
+        fitting = [known]
     if len(fitting) == 1:
         return fitting[0], families[fitting[0]]
     what = f"architectures {snapshot.config.get('architectures')}, model_type {snapshot.config.get('model_type')!r}"
@@ -132,24 +136,9 @@ def recognise(snapshot: Snapshot) -> tuple[str, Family]:
         raise UnsupportedModel(f"the model ({what}) fits several families: {', '.join(fitting)}")
     raise UnsupportedModel(
         f"the model ({what}) is no reranker that is known here (families tried: {', '.join(families)}): "
-        "rerankers are sequence classifiers with one label, such as BAAI/bge-reranker-base"
+        "rerankers are sequence classifiers with one label, such as BAAI/bge-reranker-base, or language models whose "
+        "folder or model card (README.md) names them: Qwen3-Reranker, mxbai-rerank v2, bge-reranker-v2-gemma"
     )
-
-
-def choose_engine(wanted: str) -> tuple[str, EngineFactory]:
-    """Return the engine that was asked for; for "auto", ONNX Runtime.
-
-    Raises:
-        ConfigError: it is unknown, or what it needs is not installed.
-    """
-    name = "onnx" if wanted == "auto" else wanted
-    try:
-        factory = cast("EngineFactory", plugins.load("engines", name))
-    except LookupError as error:
-        raise ConfigError(str(error)) from error
-    if missing := factory.missing():
-        raise ConfigError(f"engine {name!r} cannot run: {missing}")
-    return name, factory
 
 
 def _files(snapshot: Snapshot, *endings: str) -> list[Path]:

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from rerankd.cache.base import PairScore, ScoreCache, pair_key
 from rerankd.errors import DeadlineExceeded, InvalidRequest
+from rerankd.families.base import CausalReader
 from rerankd.metrics import Metrics
 from rerankd.models.loaded import LoadedModel
 from rerankd.models.pool import ModelPool
@@ -104,6 +105,7 @@ class RerankService:
     async def _score(self, model: LoadedModel, request: RerankRequest, clock: _Clock) -> "_Scores":
         query = request.query
         texts = [document.text for document in request.documents]
+        model = _instructed(model, request.instruction)
         keys = await self._off_loop(lambda: [pair_key(model.info.fingerprint, query, text) for text in texts])
         known = {key: entry for key, entry in zip(keys, await self._cache.get(keys), strict=True) if entry}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
@@ -146,6 +148,17 @@ class RerankService:
 class _Scores:
     entries: Sequence[PairScore]
     cached: int
+
+
+def _instructed(model: LoadedModel, instruction: str) -> LoadedModel:
+    """The same model with an instruction, which is a part of what names its scores; itself where it knows none."""
+    if not instruction or not isinstance(model.reader, CausalReader):
+        return model
+    reader = model.reader.instructed(instruction)
+    if reader is model.reader:
+        return model
+    info = replace(model.info, fingerprint=f"{model.info.fingerprint}\0{instruction}")
+    return replace(model, info=info, reader=reader)
 
 
 def _refuse_cut(request: RerankRequest, scores: dict[bytes, PairScore], max_tokens: int) -> None:

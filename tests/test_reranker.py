@@ -9,6 +9,8 @@ import pytest
 
 from rerankd import AsyncReranker, Document, Reranker
 from rerankd.errors import ConfigError, EmptyDocuments, InvalidRequest, UnsupportedModel
+from rerankd.settings import ModelsSettings, Settings
+from tiny_causal import tiny_qwen3
 
 DOCUMENTS = ["Bananas are yellow.", "Paris is the capital of France.", "France is a country."]
 QUERY = "What is the capital of France?"
@@ -105,3 +107,17 @@ async def test_many_rankings_at_once_share_an_async_reranker() -> None:
         assert reranker.info.id == "rerankd-zh-en"
     with pytest.raises(RuntimeError, match="closed"):
         await reranker.rank(QUERY, DOCUMENTS)
+
+
+def test_an_instruction_reaches_a_model_that_takes_one_and_is_part_of_what_is_remembered(tmp_path: Path) -> None:
+    folder = tiny_qwen3(tmp_path / "Qwen3-Reranker-0.6B")
+    settings = Settings(models=ModelsSettings(store=tmp_path / "store", max_tokens=400))
+    documents = ["The lazy dog", "北京是中国的首都"]
+    with Reranker(str(folder), settings=settings) as reranker:
+        plain, asked, again = (
+            reranker.rank("quick fox", documents, instruction=instruction)
+            for instruction in ("", "Find foxes", "Find foxes")
+        )
+    assert {hit.index: hit.score for hit in plain} != {hit.index: hit.score for hit in asked}
+    assert list(asked) == list(again)
+    assert (asked.usage.cached_pairs, again.usage.cached_pairs) == (0, 2)

@@ -46,8 +46,13 @@ def tiny_qwen3(folder: Path, *, classifier: bool = False, **options: Any) -> Pat
     """Write a Qwen3 language model, or a classifier of one label; options are entries of its configuration."""
     tokenizer = _qwen_tokenizer()
     labels = {"num_labels": 1, "pad_token_id": 0} if classifier else {}
-    config = cast("Any", Qwen3Config)(**{**_SMALL, "vocab_size": tokenizer.get_vocab_size(), "head_dim": 16,
-                            "tie_word_embeddings": True, **labels, **options})  # fmt: skip
+    own = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "head_dim": 16,
+        "tie_word_embeddings": True,
+        **labels,
+    }
+    config = cast("Any", Qwen3Config)(**{**_SMALL, **own, **options})
     made: Any = Qwen3ForSequenceClassification if classifier else Qwen3ForCausalLM
     return _save(folder, made(config), tokenizer, _qwen_settings())
 
@@ -55,17 +60,27 @@ def tiny_qwen3(folder: Path, *, classifier: bool = False, **options: Any) -> Pat
 def tiny_qwen2(folder: Path, **options: Any) -> Path:
     """Write a Qwen2 language model; options are entries of its configuration."""
     tokenizer = _qwen_tokenizer()
-    config = cast("Any", Qwen2Config)(**{**_SMALL, "vocab_size": tokenizer.get_vocab_size(), "tie_word_embeddings": False,
-                            "rope_theta": 1e6, **options})  # fmt: skip
+    own = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "tie_word_embeddings": False,
+        "rope_theta": 1e6,
+    }
+    config = cast("Any", Qwen2Config)(**{**_SMALL, **own, **options})
     return _save(folder, Qwen2ForCausalLM(config), tokenizer, _qwen_settings())
 
 
 def tiny_gemma(folder: Path, **options: Any) -> Path:
     """Write a Gemma language model; options are entries of its configuration."""
     tokenizer = _gemma_tokenizer()
-    config = cast("Any", GemmaConfig)(**{**_SMALL, "vocab_size": tokenizer.get_vocab_size(), "head_dim": 16,
-                            "num_key_value_heads": 1, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2,
-                            **options})  # fmt: skip
+    own = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "head_dim": 16,
+        "num_key_value_heads": 1,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "bos_token_id": 2,
+    }
+    config = cast("Any", GemmaConfig)(**{**_SMALL, **own, **options})
     settings = {"tokenizer_class": "GemmaTokenizer", "bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>",
                 "unk_token": "<unk>"}  # fmt: skip
     return _save(folder, GemmaForCausalLM(config), tokenizer, settings)

@@ -56,14 +56,15 @@ class Client:
         )
 
     def rank(
-        self, query: str, documents: Sequence[DocumentLike], *, top_n: int | None = None, model: str = ""
-    ) -> Ranking:
+        self, query: str, documents: Sequence[DocumentLike], *, top_n: int | None = None, model: str = "",
+        instruction: str = "",
+    ) -> Ranking:  # fmt: skip
         """Rank documents by relevance to a query, best first.
 
         Raises:
             RerankError: what the server raised, by kind; ServerUnreachable where there was no answer.
         """
-        request = _request(query, documents, top_n, model or self._model)
+        request = _request(query, documents, top_n, model or self._model, instruction)
         return read_ranking(self._send("POST", "/v1/rerank", request_body(request)))
 
     def score(self, pairs: Sequence[PairLike], *, model: str = "") -> list[float]:
@@ -129,14 +130,15 @@ class AsyncClient:
         )
 
     async def rank(
-        self, query: str, documents: Sequence[DocumentLike], *, top_n: int | None = None, model: str = ""
-    ) -> Ranking:
+        self, query: str, documents: Sequence[DocumentLike], *, top_n: int | None = None, model: str = "",
+        instruction: str = "",
+    ) -> Ranking:  # fmt: skip
         """Rank documents by relevance to a query, best first.
 
         Raises:
             RerankError: what the server raised, by kind; ServerUnreachable where there was no answer.
         """
-        request = _request(query, documents, top_n, model or self._model)
+        request = _request(query, documents, top_n, model or self._model, instruction)
         return read_ranking(await self._send("POST", "/v1/rerank", request_body(request)))
 
     async def score(self, pairs: Sequence[PairLike], *, model: str = "") -> list[float]:
@@ -231,11 +233,13 @@ class _Server:
         )
 
 
-def _request(query: str, documents: Sequence[DocumentLike], top_n: int | None, model: str) -> RerankRequest:
+def _request(
+    query: str, documents: Sequence[DocumentLike], top_n: int | None, model: str, instruction: str
+) -> RerankRequest:
     if isinstance(documents, str):
         raise TypeError("documents must be a sequence of documents, got one string: put it in a list")
     wrapped = tuple(Document(item) if isinstance(item, str) else item for item in documents)
-    return RerankRequest(query=query, documents=wrapped, model=model, top_n=top_n)
+    return RerankRequest(query=query, documents=wrapped, model=model, top_n=top_n, instruction=instruction)
 
 
 _Groups = Sequence[tuple[str, Sequence[tuple[int, str]]]]

@@ -52,6 +52,8 @@ def request_body(request: RerankRequest) -> JsonObject:
         body["model"] = request.model
     if request.top_n is not None:
         body["top_n"] = request.top_n
+    if request.instruction:
+        body["instruction"] = request.instruction
     return body
 
 

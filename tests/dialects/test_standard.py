@@ -83,3 +83,17 @@ def test_an_answer_is_the_head_of_a_permutation_best_first(
         assert math.isfinite(hit["relevance_score"])
         assert {".", "e"} & set(json.dumps(hit["relevance_score"]))
     assert body["usage"]["total_tokens"] > 0
+
+
+def test_an_instruction_is_read_under_either_name_and_is_never_an_error() -> None:
+    def instruction(**extra: JsonValue) -> str:
+        body: JsonValue = {"query": "q", "documents": ["a"], **extra}
+        return STANDARD.parse(Incoming("/v1/rerank", body)).requests[0].instruction
+
+    assert instruction(instruction="Find foxes") == "Find foxes"
+    assert instruction(instruct="Find foxes") == "Find foxes"
+    assert instruction(instruction=None) == instruction() == ""
+    for name in ("siliconflow", "vllm"):
+        dialect = cast("Dialect", plugins.load("dialects", name))
+        body: JsonValue = {"query": "q", "documents": ["a"], "instruction": "Find foxes"}
+        assert dialect.parse(Incoming("/v1/rerank", body)).requests[0].instruction == "Find foxes"

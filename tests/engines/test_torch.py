@@ -50,7 +50,7 @@ def test_an_encoder_without_padding_gives_what_the_onnx_graph_gives(
     folder = make(tmp_path / "model", **options)
     (tmp_path / "graph").mkdir()
     graph = onnx.ENGINE.open(convert(tiny.snapshot(folder), tmp_path / "graph"))
-    batch = encodings()
+    batch = encodings(int(str(tiny.snapshot(folder).config["vocab_size"])))
     if make is not tiny.tiny_bert:  # one of them has the padding id inside, which RoBERTa does not count
         batch = [Encoding(np.where(one.ids % 7 == 0, 1, one.ids), np.zeros_like(one.ids)) for one in batch]
     assert np.abs(rows(opened(folder), batch) - rows(graph, batch)).max() < 1e-5
@@ -187,6 +187,11 @@ def opened_on_nothing() -> TorchEngine:
             raise RuntimeError("shapes cannot be multiplied")
 
     return TorchEngine(Broken(0, RuntimeError), torch.device("cpu"), PrefixStates(0), batch_tokens=64)
+
+
+def test_a_token_beyond_the_vocabulary_is_a_failure_of_the_engine(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailure, match="IndexError"):
+        opened(tiny.tiny_bert(tmp_path / "model")).run([Encoding(np.array([10**6]), np.array([0]))])
 
 
 def test_half_precision_is_planned_only_where_there_is_a_device() -> None:

@@ -15,6 +15,7 @@ from rerankd.registry.resolve import Entry, resolve
 from rerankd.registry.store import Store
 from rerankd.types import ModelState
 from tiny import tiny_bert, tiny_xlmr
+from tiny_causal import tiny_qwen3
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +136,51 @@ def test_the_engine_runs_what_the_reader_reads(loader: Loader, bert: Path) -> No
     model = loader.load(entry(bert), lambda _: None)
     output = model.engine.run([Encoding(np.array([1, 2, 3]), np.zeros(3, np.int64))])
     assert output[0].shape == (1,)
+
+
+def test_a_language_model_is_run_by_torch_from_its_weights_and_nothing_is_converted(
+    loader: Loader, tmp_path: Path
+) -> None:
+    folder = tiny_qwen3(tmp_path / "Qwen3-Reranker-0.6B")
+    model = loader.load(entry(folder), lambda _: None)
+    assert (model.info.family, model.info.engine, model.info.precision) == ("qwen3", "torch", "fp32")
+    assert not (loader.store.root / "prepared").exists()
+
+
+def test_a_chat_model_is_told_from_a_reranker_by_what_it_is_called(loader: Loader, tmp_path: Path) -> None:
+    chat = tiny_qwen3(tmp_path / "Qwen3-0.6B")
+    with pytest.raises(UnsupportedModel, match=r"Qwen3ForCausalLM.*README\.md"):
+        loader.load(entry(chat), lambda _: None)
+    (chat / "README.md").write_text("---\nbase_model: Qwen/Qwen3-Reranker-0.6B\n---\n# Ours\n")
+    assert loader.load(entry(chat), lambda _: None).info.family == "qwen3"
+    (chat / "README.md").write_text("# Qwen3\nSee also Qwen3-Reranker-0.6B\n")
+    with pytest.raises(UnsupportedModel):
+        loader.load(entry(chat), lambda _: None)
+
+
+def test_an_embedding_model_of_the_same_kind_is_refused(loader: Loader, tmp_path: Path) -> None:
+    folder = tiny_qwen3(tmp_path / "qwen3-reranker-like")
+    modules = [{"idx": 0, "type": "sentence_transformers.models.Pooling"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(UnsupportedModel):
+        loader.load(entry(folder), lambda _: None)
+
+
+def test_a_limit_below_the_template_is_refused_with_the_number(tmp_path: Path) -> None:
+    folder = tiny_qwen3(tmp_path / "Qwen3-Reranker-0.6B")
+    with pytest.raises(UnsupportedModel, match=r"max_tokens = 32 leaves no room.*template alone takes \d+"):
+        Loader(Store(tmp_path / "store"), max_tokens=32).load(entry(folder), lambda _: None)
+
+
+def test_either_engine_serves_an_encoder_with_the_same_score(tmp_path: Path, bert: Path) -> None:
+    torch = Loader(Store(tmp_path), engine="torch")
+    assert torch.load(entry(bert), lambda _: None).info.engine == "torch"
+    assert score(torch, bert) == pytest.approx(score(Loader(Store(tmp_path), engine="onnx"), bert), abs=1e-5)
+
+
+def test_an_engine_that_does_not_run_the_model_says_which_does(tmp_path: Path) -> None:
+    folder = tiny_qwen3(tmp_path / "Qwen3-Reranker-0.6B")
+    with pytest.raises(UnsupportedModel, match=r"set models\.engine to torch"):
+        Loader(Store(tmp_path / "store"), engine="onnx").load(entry(folder), lambda _: None)
+    with pytest.raises(UnsupportedModel, match=r"set models\.engine to onnx"):
+        Loader(Store(tmp_path / "store"), engine="torch").load(resolve("rerankd-zh-en"), lambda _: None)

@@ -85,7 +85,7 @@ class TorchEngine:
     def _run(self, network: "Network", batch: Sequence[Encoding]) -> Sequence["torch.Tensor"]:
         try:
             return network.run([self._piece(network, encoding) for encoding in batch])
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             if not _out_of_memory(error):
                 raise EngineFailure(f"torch could not run {len(batch)} sequence(s) ({type(error).__name__})") from error
             failure = error
@@ -192,7 +192,7 @@ def _config(folder: Path) -> Mapping[str, JsonValue]:
         raise ModelLoadError(f"config.json cannot be read: {type(error).__name__}; fetch the model again") from error
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def _out_of_memory(error: Exception) -> bool:
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _CPU_OUT_OF_MEMORY)

@@ -15,6 +15,7 @@ from rerankd import __version__
 from rerankd.cli.connect import connect
 from rerankd.cli.dialects import dialects
 from rerankd.cli.doctor import doctor
+from rerankd.cli.evaluate import evaluate
 from rerankd.cli.models import list_models, show
 from rerankd.cli.options import State, debug_option
 from rerankd.cli.rank import rank
@@ -49,7 +50,7 @@ def version() -> None:
     click.echo(f"rerankd {__version__}")
 
 
-for _command in (serve, rank, list_models, show, connect, dialects, config, doctor):
+for _command in (serve, rank, evaluate, list_models, show, connect, dialects, config, doctor):
     app.add_command(_command)
 
 

@@ -39,7 +39,7 @@ def print_json(value: Mapping[str, object]) -> None:
 def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print a table on a terminal, else one line a row, tab-separated, whole and without a heading."""
     if sys.stdout.isatty():
-        _print_table(columns, rows)
+        print_table(columns, rows)
         return
     for row in rows:
         click.echo("\t".join(plain(cell) for cell in row))
@@ -65,7 +65,8 @@ def as_text(value: JsonValue) -> str:
             return ", ".join(as_text(each) for each in value) or "-"
 
 
-def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with its heading, for a person."""
     cells = [[plain(cell) for cell in row] for row in rows]
     widths = [max(map(_width, (column.title, *(row[i] for row in cells)))) for i, column in enumerate(columns)]
     room = shutil.get_terminal_size().columns - sum(widths) - len(_GAP) * (len(columns) - 1)

@@ -76,7 +76,7 @@ def rank(
     wish = _Wish(query, texts, model, top_n, raw_scores, instruction)
     started = time.perf_counter()
     if url:
-        ready_s, ranking = 0.0, _rank_remotely(wish, url, _key(api_key))
+        ready_s, ranking = 0.0, _rank_remotely(wish, url, read_key(api_key))
     else:
         say_failures_once(context)
         ready_s, ranking = _rank_here(wish, config_file)
@@ -92,7 +92,8 @@ def _read(file: str, form: str, encoding: str) -> list[str]:
     return reading.documents(text, reading.detect(file, text) if form == "auto" else cast("reading.Format", form))
 
 
-def _key(given: str) -> str | None:
+def read_key(given: str) -> str | None:
+    """Return an API key given as such or as @FILE; None where there is none."""
     if not given.startswith("@"):
         return given or None
     try:

@@ -1,5 +1,6 @@
 """BM25 (Robertson & Zaragoza 2009, in Lucene's form) over documents in Chinese and other languages, by bm25s."""
 
+import logging
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
@@ -30,6 +31,8 @@ class Bm25:
         import bm25s
         from bm25s.tokenization import Tokenized
 
+        # On import it asks for its own debugging messages, which then stand in everybody's log.
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
         vocabulary = {_NO_WORD: 0}
         ids = [array("i", (vocabulary.setdefault(word, len(vocabulary)) for word in words(text))) for text in documents]
         index: Any = bm25s.BM25(method="lucene", k1=K1, b=B, csc_backend="numpy")

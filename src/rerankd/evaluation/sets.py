@@ -37,6 +37,9 @@ def load(
 
 
 def sample(*, limit: int | None = None) -> JudgedSet:
-    """Read the small Chinese and English set that ships with rerankd: our own texts, to try the command with."""
+    """Read the small Chinese and English set that ships with rerankd:
+
+    our own texts in no order, to try the command with.
+    """
     read = plain.read(Path(__file__).with_name("sample.jsonl"), limit=limit)
-    return JudgedSet(SAMPLE, read.queries, read.order)
+    return JudgedSet(SAMPLE, read.queries, "none")

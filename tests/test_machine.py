@@ -57,3 +57,12 @@ def test_the_first_version_of_cgroups_is_read_too(tmp_path: Path, limit: str, ex
     assert memory is not None
     assert memory.limit == expected
     assert machine.core_quota(tmp_path) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("usable", "workers", "reserved", "threads"), [(8, 0, 0, 8), (8, 0, 3, 5), (2, 0, 5, 1), (8, 3, 5, 3)]
+)
+def test_reserved_cores_are_left_to_others_unless_the_workers_are_counted(
+    usable: int, workers: int, reserved: int, threads: int
+) -> None:
+    assert machine.worker_threads(usable, workers=workers, reserved_cores=reserved) == threads

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from rerankd import plugins
+from rerankd import machine, plugins
 from rerankd.cache.base import CacheFactory, ScoreCache
 from rerankd.errors import ConfigError
 from rerankd.metrics import Metrics
@@ -38,9 +38,11 @@ def assemble(settings: Settings) -> RerankService:
     )
     pool = ModelPool(_entries(settings), loader.load, metrics)
     cache = open_cache(settings.cache.url, int(settings.cache.max_mb * _MIB))
-    scheduler = Scheduler(
-        workers=settings.scheduling.workers, queue_tokens=settings.scheduling.queue_tokens, metrics=metrics
+    scheduling = settings.scheduling
+    workers = machine.worker_threads(
+        machine.usable_cores(), workers=scheduling.workers, reserved_cores=scheduling.reserved_cores
     )
+    scheduler = Scheduler(workers=workers, queue_tokens=scheduling.queue_tokens, metrics=metrics)
     return RerankService(pool=pool, scheduler=scheduler, cache=cache, limits=limits, metrics=metrics)
 
 

@@ -47,6 +47,11 @@ def usable_cores() -> int:
     return cores() if quota is None else max(1, min(cores(), round(quota)))
 
 
+def worker_threads(usable: int, *, workers: int, reserved_cores: int) -> int:
+    """How many threads run networks: `workers`, or where that is 0 the usable cores less the reserved ones."""
+    return workers or max(1, usable - reserved_cores)
+
+
 def memory(root: Path = Path("/")) -> Memory | None:
     """Return the memory there is; None where the system does not tell."""
     try:

@@ -88,7 +88,9 @@ class SchedulingSettings(_Section):
     """How the cores are used."""
 
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Threads that run networks, one core each; 0 takes as many as there are cores."""
+    """Threads that run networks, one core each; 0 takes as many as there are cores, less scheduling.reserved_cores."""
+    reserved_cores: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Cores left to other programs on this machine where scheduling.workers is 0; one always works."""
     queue_tokens: Annotated[int, Field(ge=1)] = 1_000_000
     """Tokens that may wait; a request that does not fit is refused with the time to come back."""
 

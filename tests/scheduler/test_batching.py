@@ -70,3 +70,28 @@ def test_the_longest_sequences_of_a_job_run_first() -> None:
     turns: Turns[str] = Turns()
     turns.add("a", [3, 9, 1, 9])
     assert [position for _, position in drain(turns)] == [1, 3, 0, 2]
+
+
+def test_a_small_job_beside_four_huge_ones_takes_about_twice_as_long_as_alone_and_they_go_on() -> None:
+    turns: Turns[str] = Turns()
+    for i in range(4):
+        turns.add(f"huge {i}", [200] * 1000)
+    for _ in range(400):  # their own cheap beginnings are over
+        turns.take()
+    turns.add("small", [200] * 5)
+    order = [turn.job for turn in [turns.take() for _ in range(40)] if turn]
+    place = max(i for i, job in enumerate(order) if job == "small")
+    assert 8 <= place + 1 <= 12  # five of its own, and about as many of theirs
+
+
+def test_a_huge_job_keeps_its_share_beside_an_endless_stream_of_small_ones() -> None:
+    turns: Turns[str] = Turns()
+    turns.add("huge", [100] * 10_000)
+    for _ in range(100):
+        turns.take()
+    huge = 0
+    for i in range(1000):
+        turns.add(f"small {i}", [100])
+        for turn in (turns.take(), turns.take()):
+            huge += turn is not None and turn.job == "huge"
+    assert huge >= 900  # one of the two turns that each round has

@@ -106,7 +106,8 @@ def _package(requirement: str) -> Check:
 
 def _cores(settings: "Settings") -> Check:
     usable, quota = machine.cores(), machine.core_quota()
-    workers = settings.scheduling.workers or usable
+    scheduling = settings.scheduling
+    workers = machine.worker_threads(usable, workers=scheduling.workers, reserved_cores=scheduling.reserved_cores)
     found = f"{usable} usable" + (f", a container limit of {quota:g}" if quota is not None else "")
     found += f", {workers} workers"
     allowed = usable if quota is None else min(usable, quota)

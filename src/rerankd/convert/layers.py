@@ -94,9 +94,11 @@ class LayerWriter:
 
     def add_and_normalise(self, states: str, skipped: str, norm: str, bias: str, epsilon: float) -> str:
         """LayerNorm of the sum of a layer's product, its bias and what went around the layer."""
-        parts = (f"{norm}.weight", f"{norm}.bias", bias)
-        inputs = [states, skipped, *(self.vector(part) for part in parts)]
-        return self.builder.node("SkipLayerNormalization", inputs, {"epsilon": epsilon}, domain=MICROSOFT)
+        # Three operators, since onnxruntime's SkipLayerNormalization is slower than they are: 365 us against 85 for 186
+        # tokens x 384 on one core with AVX-512, 8 % of a 6-layer model. The engine keeps it from fusing them again.
+        weight, shift, added = (self.vector(name) for name in (f"{norm}.weight", f"{norm}.bias", bias))
+        total = self.builder.node("Add", [self.builder.node("Add", [states, added]), skipped])
+        return self.builder.node("LayerNormalization", [total, weight, shift], {"axis": -1, "epsilon": epsilon})
 
     def activate(self, states: str, activation: str, bias: str) -> str:
         """Add a bias of that name and apply an activation, a key of `ACTIVATIONS`."""

@@ -94,7 +94,10 @@ class RerankEndpoint:
 
     async def _rank(self, call: Call, caller: Caller) -> list[Outcome]:
         limit_s = self.settings.limits.deadline_s
-        workers = self.settings.scheduling.workers or self.cores
+        scheduling = self.settings.scheduling
+        workers = machine.worker_threads(
+            self.cores, workers=scheduling.workers, reserved_cores=scheduling.reserved_cores
+        )
         try:
             async with asyncio.timeout(limit_s):
                 return await rank_each(

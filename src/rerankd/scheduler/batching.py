@@ -3,6 +3,10 @@
 Start-time fair queueing (Goyal, Vin, Cheng, 1996), with tokens as the cost: a job's sequences are placed one after
 another on a line of virtual time, beginning where the line stands when the job arrives. The sequence with the lowest
 place is next. So a small job behind a huge one takes turns with it instead of waiting for its end, and no job starves.
+
+A job's first tokens are cheaper than the rest: equal turns would make five documents beside four requests of hundreds
+take five times as long as alone. With this weight they take about twice as long, and a huge job still gets its share
+beside any number of small ones, since what is cheap is not free.
 """
 
 import heapq
@@ -13,6 +17,14 @@ from typing import Generic, TypeVar
 
 J = TypeVar("J")
 
+_FIRST_TOKENS = 4096
+"""How much of a job is cheap: a usual request, twenty documents of 150 to 200 tokens."""
+
+_WEIGHT = 4
+"""How many times a token after those counts. Simulated with two workers, five documents beside four closed loops of
+200: the median of the five is 4.4 times that alone with weight 1, 1.9 with 4, 1.5 with 8; the others slow down in turn.
+"""
+
 
 @dataclass(slots=True, eq=False)
 class _Line(Generic[J]):
@@ -22,6 +34,7 @@ class _Line(Generic[J]):
     costs: Sequence[int]
     order: Sequence[int]
     next: int = 0
+    taken: int = 0
     cancelled: bool = False
 
 
@@ -81,8 +94,10 @@ class Turns(Generic[J]):
         place, ticket, line = heapq.heappop(self._heap)
         self._now = place
         line.next += 1
+        cheap = max(0, min(turn.cost, _FIRST_TOKENS - line.taken))
+        line.taken += turn.cost
         if line.next < len(line.order):
-            heapq.heappush(self._heap, (place + turn.cost, ticket, line))
+            heapq.heappush(self._heap, (place + cheap + _WEIGHT * (turn.cost - cheap), ticket, line))
         else:
             del self._lines[ticket]
         return turn

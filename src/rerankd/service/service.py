@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -16,6 +16,7 @@ from rerankd.metrics import Metrics
 from rerankd.models.loaded import LoadedModel
 from rerankd.models.pool import ModelPool
 from rerankd.scheduler.scheduler import Scheduler
+from rerankd.service.flights import Flights
 from rerankd.service.limits import Limits
 from rerankd.service.ranking import rank
 from rerankd.types import Caller, ModelInfo, ModelState, Ranking, RerankRequest, ScoreType, Timing, Usage
@@ -42,6 +43,7 @@ class RerankService:
         self._scheduler = scheduler
         self._cache = cache
         self._limits = limits
+        self._flights = Flights()
         # Tokenising and late-interaction arithmetic: two threads keep one giant request from holding up the others.
         self._texts = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rerankd-text")
 
@@ -109,21 +111,37 @@ class RerankService:
         keys = await self._off_loop(lambda: [pair_key(model.info.fingerprint, query, text) for text in texts])
         known = {key: entry for key, entry in zip(keys, await self._cache.get(keys), strict=True) if entry}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        if missing:
-            fresh = await self._compute(model, query, missing, clock)
-            _refuse_cut(request, fresh, model.info.max_tokens)
-            await self._cache.put(fresh)
-        else:
-            fresh = {}
-        _refuse_cut(request, known, model.info.max_tokens)
-        self.metrics.pairs.labels(model.info.id, "network").inc(len(fresh))
-        self.metrics.pairs.labels(model.info.id, "cache").inc(len(keys) - len(fresh))
+        fresh: dict[bytes, PairScore] = {}
+        ran = 0
+        while left := {key: text for key, text in missing.items() if key not in fresh}:
+            # Again only where another request, which was running the same pairs, ended without their scores.
+            found, own = await self._fly(model, query, left, clock)
+            fresh |= found
+            ran += own
+        _refuse_cut(request, known | fresh, model.info.max_tokens)
+        self.metrics.pairs.labels(model.info.id, "network").inc(ran)
+        self.metrics.pairs.labels(model.info.id, "cache").inc(len(keys) - ran)
         entries = [known.get(key) or fresh[key] for key in keys]
         self.metrics.truncated.labels(model.info.id).inc(sum(entry.truncated for entry in entries))
-        return _Scores(entries, cached=len(keys) - len(fresh))
+        return _Scores(entries, cached=len(keys) - ran)
+
+    async def _fly(
+        self, model: LoadedModel, query: str, missing: Mapping[bytes, str], clock: _Clock
+    ) -> tuple[dict[bytes, PairScore], int]:
+        """Run what nobody runs, wait for what others run. Returns the scores found and how many were run here."""
+        boarding = self._flights.board(missing)
+        fresh: dict[bytes, PairScore] = {}
+        try:
+            if boarding.own:
+                fresh = await self._compute(model, query, {key: missing[key] for key in boarding.own}, clock)
+                await self._cache.put(fresh)
+        finally:
+            self._flights.land(boarding, fresh)
+        landed = {key: await asyncio.shield(landing) for key, landing in boarding.shared.items()}
+        return fresh | {key: score for key, score in landed.items() if score}, len(fresh)
 
     async def _compute(
-        self, model: LoadedModel, query: str, missing: dict[bytes, str], clock: _Clock
+        self, model: LoadedModel, query: str, missing: Mapping[bytes, str], clock: _Clock
     ) -> dict[bytes, PairScore]:
         """Run the pairs nobody has scored yet: the same text is run once."""
         texts = list(missing.values())

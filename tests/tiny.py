@@ -38,7 +38,7 @@ def tiny_bert(folder: Path, **options: Any) -> Path:
     Options are entries of `config.json` to change, and `tokenizer_config` (a mapping to merge into
     tokenizer_config.json), `std` (spread of the weights), `seed`, `dtype` ("float32", "float16"), `shards`.
     """
-    tokenizer = _wordpiece()
+    tokenizer = wordpiece()
     config = {
         "architectures": ["BertForSequenceClassification"],
         "model_type": "bert",
@@ -63,14 +63,14 @@ def tiny_xlmr(folder: Path, **options: Any) -> Path:
     """Write an XLM-RoBERTa classifier with a unigram tokenizer; options as `tiny_bert`."""
     config = {"architectures": ["XLMRobertaForSequenceClassification"], "model_type": "xlm-roberta"}
     tokenizer_config = {"tokenizer_class": "XLMRobertaTokenizer"}
-    return _write_roberta(folder, _unigram(), config, tokenizer_config, options)
+    return _write_roberta(folder, unigram(), config, tokenizer_config, options)
 
 
 def tiny_roberta(folder: Path, **options: Any) -> Path:
     """Write a RoBERTa classifier with a byte-level BPE tokenizer; options as `tiny_bert`."""
     config = {"architectures": ["RobertaForSequenceClassification"], "model_type": "roberta"}
     tokenizer_config = {"tokenizer_class": "RobertaTokenizer"}
-    return _write_roberta(folder, _byte_level(), config, tokenizer_config, options)
+    return _write_roberta(folder, byte_level(), config, tokenizer_config, options)
 
 
 def snapshot(folder: Path) -> Snapshot:
@@ -189,7 +189,8 @@ def _weights(
     return weights
 
 
-def _wordpiece() -> Tokenizer:
+def wordpiece() -> Tokenizer:
+    """BERT's kind of tokenizer."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -203,7 +204,8 @@ def _wordpiece() -> Tokenizer:
     return tokenizer
 
 
-def _unigram() -> Tokenizer:
+def unigram() -> Tokenizer:
+    """XLM-RoBERTa's kind of tokenizer."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -214,7 +216,8 @@ def _unigram() -> Tokenizer:
     return _finish_roberta(tokenizer)
 
 
-def _byte_level() -> Tokenizer:
+def byte_level() -> Tokenizer:
+    """RoBERTa's kind of tokenizer."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(

@@ -103,7 +103,7 @@ def test_bfloat16_weights_are_read_exactly(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"model_type": "distilbert"}, "model_type 'distilbert'"),
+        ({"model_type": "albert"}, "model_type 'albert'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key'"),
         ({"hidden_act": "mish"}, "hidden_act 'mish'"),
         ({"is_decoder": True}, "is_decoder"),

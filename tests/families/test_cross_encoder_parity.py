@@ -1,7 +1,6 @@
 """Scores against sentence_transformers.CrossEncoder itself, from the text to the activated score."""
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,24 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder
 
 import tiny
-from rerankd.convert.convert import convert
-from rerankd.engines.base import Encoding, Engine
-from rerankd.engines.onnx import ENGINE
-from rerankd.families.base import Reader
-from rerankd.families.cross_encoder import FAMILY
+from parity import TEXTS, Opened, make_pairs, open_model
+from rerankd.engines.base import Encoding
 from rerankd.types import ScoreType
 
 IDENTITY = "torch.nn.modules.linear.Identity"
-TEXTS = (
-    *("", " ", "\t\n  ", "hello world", "The quick brown fox", "北京是中国的首都", "密码怎么重置?", "😀🎉", "👩‍👩‍👧"),
-    *("[SEP]", " [SEP] x", "<pad>", "a <pad> b", "</s>", "<mask> y", "x <mask>", "[MASK]", "[PAD] z", "<s>hi", "[CLS]"),
-    *("\x00\x07control\x1b", "fox " * 100, "中文" * 80, "Über CAFÉ naïve", "a" * 300, "x\u200by", "ﬁ ﷺ ½", "é e\u0301"),
-    *("  double  space ", "一 二\u3000三", "\ufffd", "\u2028line", "Berlin has 3,520,031 inhabitants.", "機器學習"),
-)
 
 
 @dataclass(frozen=True)
@@ -67,42 +56,11 @@ CASES = {
 }
 
 
-@dataclass(frozen=True)
-class Opened:
-    folder: Path
-    reader: Reader
-    engine: Engine
-
-    def scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        return np.concatenate([self._score(query, document) for query, document in pairs])
-
-    def _score(self, query: str, document: str) -> NDArray[np.float32]:
-        work = self.reader.read(query, [document])
-        return self.reader.activate(work.score(self.engine.run(work.encodings)))
-
-
 @pytest.fixture(scope="session", params=CASES)
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opened:
     case = CASES[request.param]
     folder = case.make(tmp_path_factory.mktemp("model"), **case.options)
     return open_model(folder, tmp_path_factory.mktemp("graph"))
-
-
-def open_model(folder: Path, graph: Path) -> Opened:
-    source = tiny.snapshot(folder)
-    assert FAMILY.recognises(source)
-    reader = FAMILY.open(source, max_tokens=None, cache_bytes=0)
-    return Opened(folder, reader, ENGINE.open(convert(source, graph)))
-
-
-def make_pairs() -> list[tuple[str, str]]:
-    """600 pairs: each text on each side, then combinations of two texts."""
-    choose = random.Random(0)
-    pairs = [(query, choose.choice(TEXTS)) for query in TEXTS] + [(choose.choice(TEXTS), text) for text in TEXTS]
-    while len(pairs) < 600:
-        query, one, other = (choose.choice(TEXTS) for _ in range(3))
-        pairs.append((query, one + choose.choice(("", " ", "。")) + other))
-    return pairs
 
 
 def test_scores_are_those_of_the_reference(opened: Opened) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from rerankd.convert import bert
+from rerankd.convert import bert, gte
 from rerankd.convert.base import Architecture
 from rerankd.convert.fields import Config
 from rerankd.errors import UnsupportedModel
@@ -12,6 +12,10 @@ KINDS: Mapping[str, Callable[[Config], Architecture]] = {
     "roberta": bert.read_roberta,
     "xlm-roberta": bert.read_roberta,
     "camembert": bert.read_roberta,
+    "distilbert": bert.read_distilbert,
+    "electra": bert.read_electra,
+    "new": gte.read_new,
+    "gte": gte.read_gte,
 }
 """config.json's `model_type` to what reads the rest of it."""
 

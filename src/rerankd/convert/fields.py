@@ -45,6 +45,20 @@ def choice(config: Config, name: str, default: str, allowed: Collection[str]) ->
     return value
 
 
+def section(config: Config, name: str) -> Config:
+    """An object within; {} if there is none.
+
+    Raises:
+        UnsupportedModel: it is something else.
+    """
+    value = config.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UnsupportedModel(f"config.json says {name} = {value!r}, which is no object")
+    return value
+
+
 def refuse(config: Config, *flags: str, because: str) -> None:
     """Check that none of the flags is set.
 

@@ -87,9 +87,17 @@ class LayerWriter:
         """Add linear layers' biases end to end."""
         return self.add(stem, np.concatenate([self.rows(part, "bias") for part in parts]))
 
+    def linear(self, states: str, parts: Sequence[str | Rows], stem: str) -> str:
+        """Multiply, and add the biases if there are any."""
+        product = self.multiply(states, parts, stem)
+        first = parts[0] if isinstance(parts[0], str) else parts[0].name
+        if not self.has(f"{first}.bias"):
+            return product
+        return self.builder.node("Add", [product, self.biases(parts, f"{stem}.bias")])
+
     def normalise(self, states: str, at: str, epsilon: float) -> str:
-        """LayerNorm over the last axis."""
-        parameters = [self.vector(f"{at}.{part}") for part in ("weight", "bias")]
+        """LayerNorm over the last axis; its bias may be missing."""
+        parameters = [self.vector(f"{at}.{part}") for part in ("weight", "bias") if self.has(f"{at}.{part}")]
         return self.builder.node("LayerNormalization", [states, *parameters], {"axis": -1, "epsilon": epsilon})
 
     def add_and_normalise(self, states: str, skipped: str, norm: str, bias: str, epsilon: float) -> str:

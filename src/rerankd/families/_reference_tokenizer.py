@@ -28,7 +28,12 @@ _DEFAULT_CLASSES: Mapping[str, str] = {
     "qwen2": "Qwen2Tokenizer",
     "qwen3": "Qwen2Tokenizer",
     "gemma": "GemmaTokenizer",
+    "distilbert": "BertTokenizer",
+    "electra": "BertTokenizer",
+    "gte": "XLMRobertaTokenizer",
 }
+_SEGMENT_CLASSES = frozenset({"BertTokenizer", "ElectraTokenizer", "DebertaV2Tokenizer"})
+"""Classes whose `model_input_names` hold token_type_ids."""
 _BERT_TOKENS = {"cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]"}
 _ROBERTA_TOKENS = {
     "bos_token": "<s>",
@@ -86,7 +91,7 @@ def load_tokenizer(snapshot: Snapshot) -> ReferenceTokenizer:
     limit = config.get("model_max_length")
     return ReferenceTokenizer(
         tokenizer=tokenizer,
-        segments=name == "BertTokenizer" if not isinstance(inputs, Sequence) else "token_type_ids" in inputs,
+        segments=name in _SEGMENT_CLASSES if not isinstance(inputs, Sequence) else "token_type_ids" in inputs,
         model_max_length=int(limit) if isinstance(limit, int | float) else None,
         keeps_end=config.get("truncation_side") == "left",
     )
@@ -190,6 +195,8 @@ def _rebuild_gemma(tokenizer: Tokenizer, _config: JsonObject, _file: JsonObject)
 
 _REBUILD: Mapping[str, Callable[[Tokenizer, JsonObject, JsonObject], None]] = {
     "BertTokenizer": _rebuild_bert,
+    "ElectraTokenizer": _rebuild_bert,
+    "DistilBertTokenizer": _rebuild_bert,
     "RobertaTokenizer": _rebuild_roberta,
     "XLMRobertaTokenizer": _rebuild_sentencepiece,
     "CamembertTokenizer": _rebuild_sentencepiece,

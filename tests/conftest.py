@@ -18,6 +18,8 @@ def no_settings_from_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_fact
 
     for variable in [name for name in os.environ if name.startswith("RERANKD_")]:
         monkeypatch.delenv(variable)
+    for variable in ("HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "MODELSCOPE_ENDPOINT"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 

@@ -10,6 +10,7 @@ from rerankd.engines.base import Array, Encoding
 from rerankd.families.base import Work
 from rerankd.metrics import Metrics
 from rerankd.models.loaded import LoadedModel
+from rerankd.models.loader import Report
 from rerankd.models.pool import ModelPool
 from rerankd.registry.resolve import Entry
 from rerankd.sources.base import Reference
@@ -70,7 +71,7 @@ class FakeLoader:
     engine: CountingEngine
     load_hook: Callable[[str], None] = lambda _: None
 
-    def load(self, entry: Entry, report: Callable[[ModelState], None]) -> LoadedModel:
+    def load(self, entry: Entry, report: Report) -> LoadedModel:
         report(ModelState.LOADING)
         self.load_hook(entry.id)
         info = ModelInfo(entry.id, entry.names, ModelState.READY, "letters", "fake", "fp32",

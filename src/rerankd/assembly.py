@@ -1,5 +1,8 @@
 """Settings to a running service: the only module that knows every class."""
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 from rerankd import machine, plugins
@@ -14,8 +17,10 @@ from rerankd.scheduler.scheduler import Scheduler
 from rerankd.service.limits import Limits
 from rerankd.service.service import RerankService
 from rerankd.settings import Settings
+from rerankd.sources.base import Access
 
 _MIB = 1 << 20
+_TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
 
 def assemble(settings: Settings) -> RerankService:
@@ -25,8 +30,11 @@ def assemble(settings: Settings) -> RerankService:
         ConfigError: a model's name or the cache's URL means nothing here.
     """
     metrics = Metrics()
+    store = Store(settings.models.store)
     loader = Loader(
-        store=Store(settings.models.store),
+        store=store,
+        access=open_access(settings, store),
+        prefer=settings.models.hub,
         engine=settings.models.engine,
         max_tokens=settings.models.max_tokens,
         document_cache_bytes=int(settings.models.document_cache_mb * _MIB),
@@ -44,6 +52,30 @@ def assemble(settings: Settings) -> RerankService:
     )
     scheduler = Scheduler(workers=workers, queue_tokens=scheduling.queue_tokens, metrics=metrics)
     return RerankService(pool=pool, scheduler=scheduler, cache=cache, limits=limits, metrics=metrics)
+
+
+def open_access(settings: Settings, store: Store, environ: Mapping[str, str] = os.environ) -> Access:
+    """Say how sources reach out: settings first, then the variables that the hubs' own clients know.
+
+    They are read now, not when a package is imported.
+    """
+    models = settings.models
+    cache = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+    home = environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Access(
+        store=store.root,
+        offline=models.offline or environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE,
+        hf_endpoint=models.hf_endpoint or environ.get("HF_ENDPOINT") or "https://huggingface.co",
+        mirrors=models.mirrors,
+        hf_token=models.hf_token.get_secret_value() if models.hf_token else environ.get("HF_TOKEN", ""),
+        mirrors_get_token=models.mirrors_get_token,
+        hf_cache=(Path(cache) if cache else Path(home) / "hub").expanduser(),
+        modelscope_endpoint=models.modelscope_endpoint or environ.get("MODELSCOPE_ENDPOINT") or "https://modelscope.cn",
+        modelscope_token=models.modelscope_token.get_secret_value()
+        if models.modelscope_token
+        else environ.get("MODELSCOPE_API_TOKEN", ""),
+        timeout_s=models.download_timeout_s,
+    )
 
 
 def open_cache(url: str, max_bytes: int) -> ScoreCache:
@@ -66,6 +98,6 @@ def _entries(settings: Settings) -> list[Entry]:
     unique: dict[str, Entry] = {}
     for entry in entries:
         if entry.id in unique and unique[entry.id].reference != entry.reference:
-            raise ConfigError(f"two models are called {entry.id!r}: rename one of the folders")
+            raise ConfigError(f"two models are called {entry.id!r}: write NAME=MODEL for one of them")
         unique[entry.id] = entry
     return list(unique.values())

@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from rerankd.errors import ConfigError
-from rerankd.settings import Settings, holds
+from rerankd.settings import ADDRESS, Settings, holds
 
 ENV_PREFIX = "RERANKD_"
 ENV_FILE = "RERANKD_CONFIG"
@@ -142,7 +142,11 @@ def _values(info: FieldInfo) -> str:
         return f"{', '.join(most)} or {last}"
     if get_origin(info.annotation) is tuple:
         return "a list of texts"
-    kinds = {bool: "true or false", int: "an integer", float: "a number", Path: "a path", str: "text"}
+    if any(getattr(part, "pattern", None) == ADDRESS for part in info.metadata):
+        return "an address that begins with http:// or https://"
+    kinds = {
+        bool: "true or false", int: "an integer", float: "a number", Path: "a path", str: "text", SecretStr: "text",
+    }  # fmt: skip
     kind = next(word for type_, word in kinds.items() if holds(info.annotation, type_))
     return kind + _bounds(info.metadata)
 

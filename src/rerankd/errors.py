@@ -125,9 +125,13 @@ class ModelLoadError(RerankError):
 
 
 class DownloadFailed(ModelLoadError):
-    """A source could not deliver the files."""
+    """A source could not deliver the files. `tried` holds each address that was asked, and what came of it."""
 
     kind: ClassVar[str] = "download_failed"
+
+    def __init__(self, message: str, *, tried: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.tried = tuple(tried)
 
 
 class ChecksumMismatch(ModelLoadError):

@@ -19,6 +19,7 @@ CONSTANTS = {
 }
 _NOT_ALTERNATIVES = {
     "dialects": frozenset({"base", "detect", "reading", "errors"}),
+    "sources": frozenset({"base", "layout", "selection", "snapshots", "transfer", "trying"}),
 }
 
 

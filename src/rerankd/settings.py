@@ -9,6 +9,9 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+ADDRESS = r"^https?://[^/\s]+"
+"""What an address looks like."""
+
 
 def holds(annotation: object, wanted: type) -> bool:
     """Tell whether a type is `wanted`, or a union or container of it."""
@@ -70,11 +73,29 @@ class ModelsSettings(_Section):
     """Which models are served, and from where."""
 
     default: Annotated[str, Field(min_length=1)] = "rerankd-zh-en"
-    """The model that answers where a request names none: a catalog name, a folder (./my-model), or NAME=FOLDER."""
+    """The model that answers where a request names none: a catalog name, org/name, a folder, or NAME=MODEL."""
     served: tuple[str, ...] = ()
     """More models to load, beside the default."""
     store: Path | None = None
-    """Folder for converted models; by default the user's cache folder."""
+    """Folder for downloaded and converted models; by default the user's cache folder."""
+    offline: bool = False
+    """Reach out to nobody: serve what is on this machine. HF_HUB_OFFLINE=1 does the same."""
+    hub: Literal["huggingface", "modelscope"] = "huggingface"
+    """Where a model of the catalog is asked for first; the other is asked where that fails."""
+    hf_endpoint: Annotated[str | None, Field(pattern=ADDRESS)] = None
+    """Address of the Hugging Face hub; by default HF_ENDPOINT, else https://huggingface.co."""
+    mirrors: tuple[Annotated[str, Field(pattern=ADDRESS)], ...] = ()
+    """Addresses asked in turn where the hub does not deliver, such as https://hf-mirror.com."""
+    hf_token: SecretStr | None = None
+    """Token for private and gated repositories; by default HF_TOKEN, else the one `hf auth login` has stored."""
+    mirrors_get_token: bool = False
+    """Show the token to mirrors, too."""
+    modelscope_endpoint: Annotated[str | None, Field(pattern=ADDRESS)] = None
+    """Address of ModelScope; by default MODELSCOPE_ENDPOINT, else https://modelscope.cn."""
+    modelscope_token: SecretStr | None = None
+    """Token for private repositories of ModelScope; by default MODELSCOPE_API_TOKEN."""
+    download_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10
+    """Seconds that an address may be silent before the next is tried."""
     max_tokens: Annotated[int | None, Field(ge=16)] = None
     """Lower limit on a pair's length in tokens than the model's own."""
     engine: Annotated[str, Field(min_length=1)] = "auto"

@@ -124,11 +124,20 @@ class ModelState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a download has come, in bytes. `total_bytes` is 0 while it is not known."""
+
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What callers may know about a served model.
 
     `id` has no "/" in it (some clients forbid it); `names` are all the names that reach it, `id` first.
-    `max_tokens` is the longest input, query and document together, in tokens.
+    `max_tokens` is the longest input, query and document together, in tokens. `progress` is there while its files are
+    fetched.
     """
 
     id: str
@@ -141,6 +150,7 @@ class ModelInfo:
     max_tokens: int = 0
     fingerprint: str = ""
     failure: str = ""
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)

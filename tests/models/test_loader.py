@@ -13,7 +13,7 @@ from rerankd.errors import ConfigError, ModelLoadError, UnsupportedModel
 from rerankd.models.loader import Loader
 from rerankd.registry.resolve import Entry, resolve
 from rerankd.registry.store import Store
-from rerankd.types import ModelState
+from rerankd.types import ModelState, Progress
 from tiny import tiny_bert, tiny_xlmr
 from tiny_causal import tiny_qwen3
 
@@ -39,7 +39,7 @@ def score(loader: Loader, folder: Path) -> float:
 
 
 def test_a_model_passes_through_its_states_and_tells_what_it_is(loader: Loader, bert: Path) -> None:
-    states: list[ModelState] = []
+    states: list[ModelState | Progress] = []
     model = loader.load(entry(bert), states.append)
     assert states == [
         ModelState.RESOLVING, ModelState.DOWNLOADING, ModelState.CONVERTING, ModelState.LOADING, ModelState.WARMING,

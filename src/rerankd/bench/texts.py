@@ -1,15 +1,16 @@
 """How a model's family reads a request: which sequences the network will run, found without running it."""
 
 from collections.abc import Sequence
-from typing import cast
 
-from rerankd import plugins
+from rerankd.assembly import open_access
 from rerankd.bench.flops import LayerShape, layer_shape
 from rerankd.bench.requests import BenchRequest
 from rerankd.families.base import Reader
 from rerankd.models.loader import recognise, take_snapshot
+from rerankd.registry.obtain import obtain
 from rerankd.registry.resolve import resolve
-from rerankd.sources.base import Source
+from rerankd.registry.store import Store
+from rerankd.settings import Settings
 
 
 class ModelTexts:
@@ -38,9 +39,8 @@ def open_texts(model: str, *, max_tokens: int | None = None) -> ModelTexts:
     Raises:
         ConfigError, ModelLoadError: there is no such model, or it is none that can be read.
     """
-    reference = resolve(model).reference
-    source = cast("Source", plugins.load("sources", reference.source))
-    snapshot = take_snapshot(source.fetch(reference))
+    access = open_access(Settings(), Store())
+    snapshot = take_snapshot(obtain(resolve(model), access, lambda _: None))
     _, family = recognise(snapshot)
     reader = family.open(snapshot, max_tokens=max_tokens, cache_bytes=0)
     return ModelTexts(reader, layer_shape(snapshot.config))

@@ -196,11 +196,13 @@ def _bundled_models(settings: "Settings") -> Iterator[Check]:
 
 
 def _files(card: "Card") -> Check:
-    from rerankd.sources.base import Source
+    from rerankd.registry.obtain import obtain
+    from rerankd.registry.resolve import Entry
+    from rerankd.sources.base import Access
 
     name = f"files of {card.id}"
     try:
-        folder = cast("Source", plugins.load("sources", card.source.source)).fetch(card.source)
+        folder = obtain(Entry(card.id, card.names, card.source), Access(Path(), offline=True), lambda _: None)
         digests = _digests(folder)
     except RerankError as error:
         return Check(name, Status.FAIL, str(error), "reinstall rerankd")

@@ -12,12 +12,14 @@ from io import TextIOWrapper
 import click
 
 from rerankd import __version__
+from rerankd.cli.bundle import bundle
 from rerankd.cli.connect import connect
 from rerankd.cli.dialects import dialects
 from rerankd.cli.doctor import doctor
 from rerankd.cli.evaluate import evaluate
 from rerankd.cli.models import list_models, show
 from rerankd.cli.options import State, debug_option
+from rerankd.cli.pull import pull, rm
 from rerankd.cli.rank import rank
 from rerankd.cli.serve import serve
 from rerankd.cli.settings import config
@@ -50,7 +52,9 @@ def version() -> None:
     click.echo(f"rerankd {__version__}")
 
 
-for _command in (serve, rank, evaluate, list_models, show, connect, dialects, config, doctor):
+for _command in (
+    serve, rank, evaluate, pull, list_models, show, rm, bundle, connect, dialects, config, doctor,
+):  # fmt: skip
     app.add_command(_command)
 
 

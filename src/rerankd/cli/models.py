@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from rerankd.cli.options import config_option, debug_option, json_option, load_settings, say_failures_once
+from rerankd.cli.options import config_option, debug_option, json_option, open_store, say_failures_once
 from rerankd.cli.output import Column, as_text, print_json, print_rows
+from rerankd.cli.progress import megabytes, progress_bar
 from rerankd.types import JsonValue
 
 if TYPE_CHECKING:
-    from rerankd.registry.catalog import Card
     from rerankd.types import ModelInfo
 
 _COLUMNS = (
@@ -21,23 +21,38 @@ _COLUMNS = (
     Column("max tokens", number=True),
     Column("licence"),
     Column("from"),
+    Column("here", number=True),
     Column("description", shortened=True),
 )
 
 
 @click.command("list")
+@click.option("--here", "only_here", is_flag=True, help="Only those that are on this machine.")
+@config_option
 @json_option
 @debug_option
-def list_models(as_json: bool) -> None:
-    """List the models that rerankd knows by name. A folder (./my-model) can be served too."""
-    from rerankd.registry.catalog import cards
+def list_models(only_here: bool, config_file: Path | None, as_json: bool) -> None:
+    """List the models that rerankd knows by name, and those on this machine, with the room they take.
 
-    facts = [_card_facts(card) for card in cards()]
+    Any model of a hub (org/name) and any folder (./my-model) can be served too.
+    """
+    from rerankd.cli import inventory
+
+    _, _, access = open_store(config_file)
+    facts = [item for item in inventory.items(access) if item["here_bytes"] is not None or not only_here]
     if as_json:
         print_json({"models": facts})
         return
-    names = ("id", "languages", "family", "max_tokens", "licence", "source", "description")
-    print_rows(_COLUMNS, [[as_text(card[name]) for name in names] for card in facts])
+    names = ("id", "languages", "family", "max_tokens", "licence", "source")
+    rows = [
+        [*(as_text(item[name]) for name in names), _room(item["here_bytes"]), as_text(item["description"])]
+        for item in facts
+    ]
+    print_rows(_COLUMNS, rows)
+
+
+def _room(size: JsonValue) -> str:
+    return megabytes(size) if isinstance(size, int) else "-"
 
 
 @click.command()
@@ -51,21 +66,22 @@ def show(context: click.Context, model: str, config_file: Path | None, as_json: 
 
     MODEL is a name or a folder; by default the model that `rerankd serve` would serve. It is loaded to be sure.
     """
-    from rerankd import plugins
+    from rerankd.cli.inventory import card_facts
+    from rerankd.registry.obtain import obtain
     from rerankd.registry.resolve import resolve
     from rerankd.reranker import Reranker
-    from rerankd.sources.base import Source
 
     say_failures_once(context)
-    settings = load_settings(config_file).settings
+    settings, _, access = open_store(config_file)
     entry = resolve(model or settings.models.default)
-    source = cast("Source", plugins.load("sources", entry.reference.source))
+    with progress_bar(entry.id) as report:
+        folder = obtain(entry, access, report, prefer=settings.models.hub)
     with Reranker(model, settings=settings) as reranker:
         info = reranker.info
     facts: dict[str, JsonValue] = {
-        **(_card_facts(entry.card) if entry.card else {}),
+        **(card_facts(entry.card) if entry.card else {}),
         **_info_facts(info),
-        "files": _files(source.fetch(entry.reference)),
+        "files": _files(folder),
         "quality": entry.card.quality if entry.card else {},
     }
     if as_json:
@@ -73,21 +89,6 @@ def show(context: click.Context, model: str, config_file: Path | None, as_json: 
         return
     rows = [(name, text) for name, value in facts.items() for text in _lines(value)]
     print_rows((Column("fact"), Column("value")), rows)
-
-
-def _card_facts(card: "Card") -> dict[str, JsonValue]:
-    return {
-        "id": card.id,
-        "names": card.names,
-        "title": card.title,
-        "description": card.description,
-        "languages": card.languages,
-        "licence": card.licence,
-        "family": card.family,
-        "max_tokens": card.max_tokens,
-        "source": card.source.source,
-        "base": card.base,
-    }
 
 
 def _info_facts(info: "ModelInfo") -> dict[str, JsonValue]:

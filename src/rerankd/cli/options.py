@@ -10,6 +10,9 @@ import click
 
 if TYPE_CHECKING:
     from rerankd.config import Loaded
+    from rerankd.registry.store import Store
+    from rerankd.settings import Settings
+    from rerankd.sources.base import Access
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -65,3 +68,17 @@ def load_settings(config_file: Path | None) -> "Loaded":
     from rerankd import config
 
     return config.load(config_file)
+
+
+def open_store(config_file: Path | None) -> "tuple[Settings, Store, Access]":
+    """Read the settings, and open the store and the ways out that they describe.
+
+    Raises:
+        ConfigError: see `load_settings`.
+    """
+    from rerankd.assembly import open_access
+    from rerankd.registry.store import Store
+
+    settings = load_settings(config_file).settings
+    store = Store(settings.models.store)
+    return settings, store, open_access(settings, store)

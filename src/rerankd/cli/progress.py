@@ -1,8 +1,12 @@
 """Progress bars: on standard error, only on a terminal, gone when done."""
 
 import sys
-from collections.abc import Iterable
-from typing import TypeVar, cast
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar, cast
+
+if TYPE_CHECKING:
+    from rerankd.types import Progress
 
 T = TypeVar("T")
 
@@ -13,3 +17,26 @@ def watched(items: Iterable[T], what: str, total: int | None = None) -> Iterable
 
     # disable=None: not when standard error is no terminal.
     return cast("Iterable[T]", tqdm(items, desc=what, total=total, file=sys.stderr, disable=None, leave=False))
+
+
+@contextmanager
+def progress_bar(title: str) -> "Generator[Callable[[Progress], None]]":
+    """Yield what takes reports; nothing is shown unless standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit="B", unit_scale=True, dynamic_ncols=True, file=sys.stderr, leave=False) as bar:
+
+        def show(progress: "Progress") -> None:
+            bar.total = progress.total_bytes or None
+            bar.n = progress.done_bytes
+            bar.refresh()
+
+        yield show
+
+
+def megabytes(size: int) -> str:
+    """Write a size as people read it."""
+    return f"{size / 1e6:,.1f} MB"

@@ -69,6 +69,8 @@ def _item(info: ModelInfo, name: str, request: Request) -> JsonValue:
     }
     if info.failure:
         item["failure"] = info.failure
+    if info.progress:
+        item["progress"] = {"done_bytes": info.progress.done_bytes, "total_bytes": info.progress.total_bytes}
     if request.scope["path"].startswith(("/models", "/infinity/")):
         # Infinity's client reads these, and takes nothing else for an owner.
         item |= {"owned_by": "infinity", "stats": {}, "backend": info.engine, "capabilities": ["rerank"]}

@@ -17,12 +17,14 @@ from rerankd.errors import ScoresDisagree, UnsupportedModel
 from rerankd.families.base import CausalReader, Family, Reader, Snapshot
 from rerankd.models.engine_choice import choose_engine
 from rerankd.models.loaded import LoadedModel
+from rerankd.registry.obtain import obtain
 from rerankd.registry.resolve import Entry
 from rerankd.registry.store import Store
-from rerankd.sources.base import Source
-from rerankd.types import JsonValue, ModelInfo, ModelState
+from rerankd.sources.base import Access
+from rerankd.types import JsonValue, ModelInfo, ModelState, Progress
 
-Report = Callable[[ModelState], None]
+Report = Callable[[ModelState | Progress], None]
+"""Hears each state, and while files are fetched how far that is. What it raises ends the loading."""
 
 _GRAPH_FILE = "graph.json"
 _WARM_UP = (("a", ("b",)), ("什么是重排序?", ("Reranking puts the best documents first. " * 200,)))
@@ -31,9 +33,14 @@ _WARM_UP = (("a", ("b",)), ("什么是重排序?", ("Reranking puts the best doc
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """How models are made ready here. `max_tokens` lowers every model's own limit."""
+    """How models are made ready here. `max_tokens` lowers every model's own limit.
+
+    `access` says how sources reach out (by default: to nobody), `prefer` which of them is asked first.
+    """
 
     store: Store
+    access: Access | None = None
+    prefer: str = ""
     engine: str = "auto"
     max_tokens: int | None = None
     document_cache_bytes: int = 0
@@ -46,9 +53,9 @@ class Loader:
             ConfigError: there is no engine to run it.
         """
         report(ModelState.RESOLVING)
-        source = cast("Source", plugins.load("sources", entry.reference.source))
+        access = self.access or Access(self.store.root, offline=True)
         report(ModelState.DOWNLOADING)
-        snapshot = take_snapshot(source.fetch(entry.reference))
+        snapshot = take_snapshot(obtain(entry, access, report, prefer=self.prefer))
         family_name, family = recognise(snapshot, entry.card.family if entry.card else "")
         reader = family.open(snapshot, max_tokens=self.max_tokens, cache_bytes=self.document_cache_bytes)
         answers = reader.answers if isinstance(reader, CausalReader) else None
@@ -87,8 +94,7 @@ class Loader:
             made = convert(snapshot, folder)
             (folder / _GRAPH_FILE).write_text(json.dumps({"file": made.path.name, "precision": made.precision}))
 
-        digest = self.store.digest(_files(snapshot, ".safetensors", "config.json"))
-        folder = self.store.prepared(f"{digest[:32]}-{__version__}", build)
+        folder = self.store.prepared(f"{graph_key(snapshot, self.store)}-{__version__}", build)
         note = cast("dict[str, str]", json.loads((folder / _GRAPH_FILE).read_text("utf-8")))
         return Graph(folder / note["file"], note["precision"])
 
@@ -96,6 +102,11 @@ class Loader:
         files = _files(snapshot, ".safetensors", ".json", ".onnx", ".data", ".txt")
         parts = [self.store.digest(files), graph.precision, family, engine, str(max_tokens), __version__]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def graph_key(snapshot: Snapshot, store: Store) -> str:
+    """Name what a graph is made of: the keys of all graphs made of these weights begin with it."""
+    return store.digest(_files(snapshot, ".safetensors", "config.json"))[:32]
 
 
 def take_snapshot(folder: Path) -> Snapshot:

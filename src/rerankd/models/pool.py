@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from rerankd.metrics import Metrics
 from rerankd.models.loaded import LoadedModel
 from rerankd.models.loader import Report
 from rerankd.registry.resolve import Entry
-from rerankd.types import ModelInfo, ModelState
+from rerankd.types import ModelInfo, ModelState, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +28,11 @@ _UNNAMED = frozenset({"", "default", "not-specified", "default/not-specified"})
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """One served model. Changed on the event loop only, except `state`, which the loading thread sets."""
+    """One served model. Changed on the event loop only, except `state` and `progress`: the loading thread sets them."""
 
     entry: Entry
     state: ModelState = ModelState.RESOLVING
+    progress: Progress | None = None
     model: LoadedModel | None = None
     error: RerankError | None = None
     loading: asyncio.Task[None] | None = None
@@ -44,6 +46,7 @@ class ModelPool:
         self._default = entries[0].id
         self._load_model = load
         self._metrics = metrics
+        self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rerankd-load")
 
     async def start(self) -> None:
@@ -92,7 +95,8 @@ class ModelPool:
         return self._info(self._find(name))
 
     async def close(self) -> None:
-        """Free the networks. No request may be under way."""
+        """Free the networks; a download that is under way ends at once. No request may be under way."""
+        self._closing.set()
         tasks = [slot.loading for slot in self._slots.values() if slot.loading]
         for task in tasks:
             task.cancel()
@@ -108,7 +112,7 @@ class ModelPool:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
         try:
-            report = partial(self._set_state, slot)
+            report = partial(self._hear, slot)
             slot.model = await loop.run_in_executor(self._thread, self._load_model, slot.entry, report)
         except RerankError as error:
             slot.error = error
@@ -122,6 +126,20 @@ class ModelPool:
             if not slot.model and not slot.error:  # a fault of ours, or shutdown: nobody may wait for this model
                 slot.error = ModelLoadError("loading ended without a model; the server's log says why")
                 self._set_state(slot, ModelState.FAILED)
+
+    def _hear(self, slot: _Slot, news: ModelState | Progress) -> None:
+        """Take the loader's report, in its thread.
+
+        Raises:
+            ModelLoadError: the server is shutting down, and nobody waits for this model.
+        """
+        if self._closing.is_set():
+            raise ModelLoadError("the server is shutting down")
+        if isinstance(news, Progress):
+            slot.progress = news
+            return
+        slot.progress = None
+        self._set_state(slot, news)
 
     def _set_state(self, slot: _Slot, state: ModelState) -> None:
         slot.state = state
@@ -153,6 +171,7 @@ class ModelPool:
             family=card.family if card else "",
             max_tokens=card.max_tokens if card else 0,
             failure=str(slot.error) if slot.error else "",
+            progress=slot.progress,
         )
 
 
@@ -160,5 +179,13 @@ def _unready(slot: _Slot) -> RerankError:
     if slot.error:
         return ModelLoadError(f"model {slot.entry.id!r} failed to load: {slot.error}")
     return ModelNotReady(
-        f"model {slot.entry.id!r} is {slot.state.value}: try again in a moment", retry_after_s=_LOAD_ESTIMATE_S
+        f"model {slot.entry.id!r} is {slot.state.value}{_far(slot.progress)}: try again in a moment",
+        retry_after_s=_LOAD_ESTIMATE_S,
     )
+
+
+def _far(progress: Progress | None) -> str:
+    if not progress or not progress.total_bytes:
+        return ""
+    share = progress.done_bytes / progress.total_bytes
+    return f" ({share:.0%} of {progress.total_bytes / 1e6:,.0f} MB)"

@@ -29,7 +29,7 @@ def resolve(name: str) -> Entry:
     """Find the model a name means: the catalog first, then whichever source the name is written for.
 
     `NAME=MODEL` serves a model under a name of one's own: BAAI/bge-reranker-v2-m3=./bge is reached by that name and by
-    its last part, which is the id.
+    its last part, which is the id. `hf:org/name@revision` means that place and revision, whatever the catalog says.
 
     Raises:
         ConfigError: no catalog entry and no source; the message names what is known.
@@ -42,16 +42,34 @@ def resolve(name: str) -> Entry:
             raise ConfigError(f"{name!r} names a model {given!r}: a name must not end in /")
         return replace(entry, id=id_, names=tuple(dict.fromkeys((id_, given))))
     card = find(name)
-    if card:
+    if card and not Path(name).is_dir():
         return Entry(card.id, card.names, card.source, card, card.references[1:])
-    for source in plugins.names("sources"):
-        if cast("Source", plugins.load("sources", source)).owns(name):
-            id_ = Path(name).expanduser().resolve().name
-            return Entry(id_, (id_,), Reference(source, name))
+    reference = _refer(name)
+    if reference:
+        return _entry(reference)
     known = [card.id for card in cards()]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise ConfigError(
         f"model {name!r} is not known here (known: {', '.join(known)}).{hint} "
-        "To serve a model of your own, give its folder, written as a path: ./my-model"
+        "A model of a hub is written org/name or modelscope:org/name; a folder of your own as a path: ./my-model"
     )
+
+
+def _refer(name: str) -> Reference | None:
+    """Ask the sources; a folder that is there means itself, even where it is called like a repository."""
+    sources = dict.fromkeys(("local", *plugins.names("sources")))
+    found = (cast("Source", plugins.load("sources", source)).refer(name) for source in sources)
+    return next((reference for reference in found if reference), None)
+
+
+def _entry(reference: Reference) -> Entry:
+    """Name a model after its place; a repository that the catalog knows keeps its id and its facts."""
+    card = find(reference.repository)
+    if card and reference.source in {known.source for known in card.references}:
+        return Entry(card.id, card.names, reference, card)
+    if reference.source == "local":
+        id_ = Path(reference.repository).expanduser().resolve().name
+        return Entry(id_, (id_,), reference)
+    id_ = reference.repository.rsplit("/", 1)[-1]
+    return Entry(id_, tuple(dict.fromkeys((id_, reference.repository))), reference)

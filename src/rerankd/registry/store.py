@@ -1,6 +1,7 @@
 """The folder where prepared models lie: each made once, whole or not at all, and reused by every process."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -53,6 +54,25 @@ class Store:
             ) from error
         return folder
 
+    def adopt(self, key: str, whole: Path) -> None:
+        """Take a folder that was prepared elsewhere, unless there is one already."""
+        self.prepared(key, lambda half: _move_into(half, whole))
+
+    def graphs(self, key: str) -> dict[str, Path]:
+        """Return the prepared folders whose key begins with `key`."""
+        folders = (self._root / "prepared").glob(f"{glob.escape(key)}*")
+        return {each.name: each for each in sorted(folders) if each.is_dir() and ".tmp-" not in each.name}
+
+    def forget(self, key: str) -> int:
+        """Delete the prepared folders whose key begins with `key`; return the bytes that are free now."""
+        freed = 0
+        for folder in self.graphs(key).values():
+            freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            doomed = folder.with_name(f"{folder.name}.tmp-removed")  # out of sight in one step, then in pieces
+            folder.replace(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+        return freed
+
     def digest(self, files: Sequence[Path]) -> str:
         """Name the content of files (sha256, hex, over names and bytes), remembered by size and time of change."""
         whole = hashlib.sha256()
@@ -80,6 +100,11 @@ class Store:
         with contextlib.suppress(OSError):  # a read-only store costs time, nothing else
             _write_atomically(note, json.dumps({"sha256": digest}))
         return digest
+
+
+def _move_into(folder: Path, whole: Path) -> None:
+    for file in whole.iterdir():
+        file.replace(folder / file.name)
 
 
 def _sha256(file: Path) -> str:

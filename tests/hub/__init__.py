@@ -1,0 +1,1 @@
+"""Model hubs on this machine: real sockets, the hubs' own protocols, and faults on request."""

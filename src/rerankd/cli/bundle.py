@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from rerankd.sources.snapshots import Manifest
 
 
-@click.group()
-def bundle() -> None:
+@click.group(invoke_without_command=True)
+@debug_option
+@click.pass_context
+def bundle(context: click.Context) -> None:
     """Carry models to machines without a network: export here, import there."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @bundle.command("export")

@@ -12,7 +12,7 @@ from rerankd.errors import InvalidRequest, NotAuthenticated, RerankError, Server
 from rerankd.evaluation.endpoints import Endpoint
 from rerankd.evaluation.judged import JudgedQuery, JudgedSet
 from rerankd.evaluation.judging import Evaluation, Rules, judge, judgeable
-from rerankd.evaluation.opening import Spec, baselines, distinct, opened, specify
+from rerankd.evaluation.opening import Spec, baselines, check_runs, distinct, opened, specify
 from rerankd.evaluation.results import ALL, groups, suggestions
 from rerankd.evaluation.systems import Bm25Order, GivenOrder, RunFile, System
 from rerankd.types import ScoreType
@@ -86,7 +86,7 @@ def test_baselines_score_by_place_and_by_shared_words() -> None:
 
 
 def test_a_run_is_measured_by_its_own_documents() -> None:
-    system = RunFile("mine", {"2": [("x", 3.0), ("nobody judged", 2.0), ("d", 1.0)]})
+    system = RunFile("mine", lambda _: {"2": [("x", 3.0), ("nobody judged", 2.0), ("d", 1.0)]})
     verdict = judge(system, [PETS], Rules())
     assert verdict.values[:, 1].tolist() == [0.0, 1.0, 0.0], "MRR: no place for what it leaves out"
     assert 0 < verdict.values[1, 0] < 1
@@ -116,6 +116,20 @@ def test_a_run_file_is_known_by_what_is_in_it(workdir: Path) -> None:
     assert specify("bge.trec") == Spec("bge", "run", "bge.trec")
     with opened(specify("bge.trec"), open_model=no_model) as system:
         assert isinstance(system, RunFile)
+
+
+def test_every_set_has_a_run_of_its_own(workdir: Path) -> None:
+    Path("pets.bge.trec").write_text("1 Q0 b 1 2.5 tag\n")
+    Path("others.bge.trec").write_text("1 Q0 a 1 2.5 tag\n")
+    sets = (PETS, JudgedSet("others", QUERIES[:1]))
+    several, one = specify("{set}.bge.trec"), specify("pets.bge.trec")
+    assert several.name == "bge"
+    check_runs([several], sets)
+    check_runs([one], sets[:1])
+    with pytest.raises(InvalidRequest, match=r"name one run per set, with \{set\}"):
+        check_runs([one], sets)
+    with opened(several, open_model=no_model) as system:
+        assert [next(iter(system.answers(judged))).ids for judged in sets] == [("b",), ("a",)]
 
 
 @pytest.mark.parametrize("written", ["", "name="])
@@ -176,7 +190,7 @@ def test_results_are_broken_down_by_set_and_subset() -> None:
 
 
 def test_unjudged_documents_count_as_irrelevant_only_where_nothing_irrelevant_is_judged() -> None:
-    run = RunFile("mine", {query.id: [(id_, 0.5) for id_ in query.ids] for query in QUERIES})
+    run = RunFile("mine", lambda _: {query.id: [(id_, 0.5) for id_ in query.ids] for query in QUERIES})
     done = evaluated(run)
     suggested = suggestions(done, done.verdicts[0])
     assert suggested[-1].precision == pytest.approx(2 / 3), "c is unjudged, and judgements here name irrelevant ones"

@@ -106,8 +106,9 @@ def evaluate(
     """Measure how well SYSTEMs rank judged queries: nDCG, MRR, MAP, recall, with intervals, tests, speed and cost.
 
     A SYSTEM is a model's name or folder, the URL of a server (http://host:8036, with #MODEL; or the whole URL of any
-    rerank endpoint), a TREC run file, bm25 or given; NAME=SYSTEM chooses the name shown. Without one it is the default
-    model, without data a small Chinese and English sample. The given order and BM25 stand beside it.
+    rerank endpoint), a TREC run file ({set} in its path stands for the set's name), bm25 or given; NAME=SYSTEM chooses
+    the name shown. Without one it is the default model, without data a small Chinese and English sample. The given
+    order and BM25 stand beside it.
     """
     if (report is not None) and find_spec("matplotlib") is None:
         raise ConfigError("--report needs matplotlib: install rerankd[plots]")
@@ -116,7 +117,7 @@ def evaluate(
     wish = _Wish(as_json, report, not no_texts, save_run, suggest_threshold, price_per_hour, api_key, timeout_s, cold)
     from rerankd.evaluation import metrics as measures
     from rerankd.evaluation.judging import Rules
-    from rerankd.evaluation.opening import baselines, distinct, specify
+    from rerankd.evaluation.opening import baselines, check_runs, distinct, specify
 
     say_failures_once(context)
     read = [measures.parse(each) for each in metrics.split(",")]
@@ -124,6 +125,7 @@ def evaluate(
     settings = load_settings(config_file).settings
     named = [specify(text) for text in (*systems, *against)] or [specify(settings.models.default)]
     sets, left_out = _sets(data, relevant_from)
+    check_runs(named, sets)
     chosen = distinct([*named, *([] if no_baselines else baselines(sets, named))])
     _show(_judged(chosen, sets, rules, settings, wish), left_out, wish)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Meaning: TypeAlias = Literal["given", "bm25", "server", "run", "model"]
 
+SET = "{set}"
+"""Stands for the name of the set in the path of a run, where every set has a run of its own."""
+
 OpenModel = Callable[[str], AbstractContextManager[Reranker]]
 """Loads a model by name or folder."""
 
@@ -62,6 +65,20 @@ def baselines(sets: Sequence[JudgedSet], named: Sequence[Spec]) -> list[Spec]:
     return [spec for spec in chosen if spec.meaning not in there]
 
 
+def check_runs(specs: Sequence[Spec], sets: Sequence[JudgedSet]) -> None:
+    """Make sure that no run is read for a set that it is not of: query ids of two sets may be the same.
+
+    Raises:
+        InvalidRequest: there are several sets and one run for all of them.
+    """
+    for spec in specs:
+        if spec.meaning == "run" and SET not in spec.target and len(sets) > 1:
+            raise InvalidRequest(
+                f"{spec.name} is one run for {len(sets)} sets: name one run per set, with {SET} in the path for the "
+                f"set's name (runs/{SET}.{spec.name}.trec)"
+            )
+
+
 def distinct(specs: Sequence[Spec]) -> list[Spec]:
     """Give systems of the same name numbers, so that results name one each."""
     taken: set[str] = set()
@@ -90,7 +107,7 @@ def opened(
         case "bm25":
             yield Bm25Order(spec.name)
         case "run":
-            yield RunFile(spec.name, read_run(Path(spec.target)))
+            yield RunFile(spec.name, lambda name: read_run(_run_of(spec, name)))
         case "server":
             url, _, model = spec.target.partition("#")
             with _server(url, api_key, model, timeout_s) as server:
@@ -116,7 +133,11 @@ def _meaning(target: str) -> Meaning:
         return "bm25"
     if target.startswith(("http://", "https://")):
         return "server"
-    return "run" if is_run(Path(target).expanduser()) else "model"
+    return "run" if SET in target or is_run(Path(target).expanduser()) else "model"
+
+
+def _run_of(spec: Spec, name: str) -> Path:
+    return Path(spec.target.replace(SET, name)).expanduser()
 
 
 def _name(meaning: Meaning, target: str) -> str:
@@ -129,6 +150,6 @@ def _name(meaning: Meaning, target: str) -> str:
             parts = urlsplit(target)
             return parts.netloc.rpartition("@")[2] + (f" {parts.fragment}" if parts.fragment else "")
         case "run":
-            return Path(target).name.removesuffix(".gz").removesuffix(".trec")
+            return Path(target).name.replace(SET, "").strip(".-_").removesuffix(".gz").removesuffix(".trec")
         case "model":
             return Path(target).expanduser().resolve().name if "/" in target or target == "." else target

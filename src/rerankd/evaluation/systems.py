@@ -109,14 +109,18 @@ class Bm25Order:
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A ranking that somebody else made; its documents need not be the candidates. What it leaves out has no place."""
+    """A ranking that somebody else made; its documents need not be the candidates. What it leaves out has no place.
+
+    `run` finds the run of a set by the set's name.
+    """
 
     name: str
-    run: Run
+    run: Callable[[str], Run]
     kind: Kind = "run"
 
     def answers(self, judged: JudgedSet) -> Iterator[Answer]:
         """Look each query up."""
+        run = self.run(judged.name)
         for query in judged.queries:
-            ranking = self.run.get(query.id, ())
+            ranking = run.get(query.id, ())
             yield Answer(tuple(id_ for id_, _ in ranking), tuple(score for _, score in ranking))

@@ -34,7 +34,7 @@ def assemble(settings: Settings) -> RerankService:
     loader = Loader(
         store=store,
         access=open_access(settings, store),
-        prefer=settings.models.hub,
+        prefer=settings.models.first_hub,
         engine=settings.models.engine,
         max_tokens=settings.models.max_tokens,
         document_cache_bytes=int(settings.models.document_cache_mb * _MIB),

@@ -80,7 +80,7 @@ class ModelsSettings(_Section):
     """Folder for downloaded and converted models; by default the user's cache folder."""
     offline: bool = False
     """Reach out to nobody: serve what is on this machine. HF_HUB_OFFLINE=1 does the same."""
-    hub: Literal["huggingface", "modelscope"] = "huggingface"
+    first_hub: Literal["huggingface", "modelscope"] = "huggingface"
     """Where a model of the catalog is asked for first; the other is asked where that fails."""
     hf_endpoint: Annotated[str | None, Field(pattern=ADDRESS)] = None
     """Address of the Hugging Face hub; by default HF_ENDPOINT, else https://huggingface.co."""

@@ -107,7 +107,7 @@ def _carried(name: str, settings: "Settings", store: "Store", access: "Access") 
     if entry.reference.source == "bundled":
         raise ConfigError(f"{entry.id} ships inside the package: it is wherever rerankd is installed")
     with progress_bar(entry.id) as report:
-        folder = obtain(entry, access, report, prefer=settings.models.hub)
+        folder = obtain(entry, access, report, prefer=settings.models.first_hub)
     snapshot = take_snapshot(folder)
     engine = "onnx" if can_convert(snapshot) else "auto"
     Loader(store, access, engine=engine).load(entry, lambda _: None).engine.close()

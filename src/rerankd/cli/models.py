@@ -75,7 +75,7 @@ def show(context: click.Context, model: str, config_file: Path | None, as_json: 
     settings, _, access = open_store(config_file)
     entry = resolve(model or settings.models.default)
     with progress_bar(entry.id) as report:
-        folder = obtain(entry, access, report, prefer=settings.models.hub)
+        folder = obtain(entry, access, report, prefer=settings.models.first_hub)
     with Reranker(model, settings=settings) as reranker:
         info = reranker.info
     facts: dict[str, JsonValue] = {

@@ -38,7 +38,7 @@ def pull(context: click.Context, models: tuple[str, ...], config_file: Path | No
         entry = resolve(name)
         was_here = find(entry, access) is not None
         with progress_bar(entry.id) as report:
-            folder = obtain(entry, access, report, prefer=settings.models.hub)
+            folder = obtain(entry, access, report, prefer=settings.models.first_hub)
         size = _size(folder)
         pulled.append({"id": entry.id, "names": entry.names, "was_here": was_here, "bytes": size})
         if not as_json:

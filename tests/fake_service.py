@@ -17,6 +17,7 @@ from rerankd.types import (
     ScoreType,
     Timing,
     Usage,
+    Verified,
 )
 
 MODEL = ModelInfo(
@@ -69,6 +70,7 @@ class FakeService:
         self.waiting = 0
         self.cancelled = 0
         self.log: list[str] = []
+        self.verified: Verified | None = None
 
     @property
     def ready(self) -> bool:
@@ -110,6 +112,7 @@ class FakeService:
             max_tokens=MODEL.max_tokens,
             fingerprint=MODEL.fingerprint,
             failure="the file is cut off" if self.state is ModelState.FAILED else "",
+            verified=self.verified,
         )
 
     async def start(self) -> None:

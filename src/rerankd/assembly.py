@@ -30,15 +30,7 @@ def assemble(settings: Settings) -> RerankService:
         ConfigError: a model's name or the cache's URL means nothing here.
     """
     metrics = Metrics()
-    store = Store(settings.models.store)
-    loader = Loader(
-        store=store,
-        access=open_access(settings, store),
-        prefer=settings.models.first_hub,
-        engine=settings.models.engine,
-        max_tokens=settings.models.max_tokens,
-        document_cache_bytes=int(settings.models.document_cache_mb * _MIB),
-    )
+    loader = make_loader(settings)
     limits = Limits(
         max_documents=settings.limits.max_documents,
         max_query_chars=settings.limits.max_query_chars,
@@ -52,6 +44,20 @@ def assemble(settings: Settings) -> RerankService:
     )
     scheduler = Scheduler(workers=workers, queue_tokens=scheduling.queue_tokens, metrics=metrics)
     return RerankService(pool=pool, scheduler=scheduler, cache=cache, limits=limits, metrics=metrics)
+
+
+def make_loader(settings: Settings) -> Loader:
+    """Say how models are made ready."""
+    store = Store(settings.models.store)
+    return Loader(
+        store=store,
+        access=open_access(settings, store),
+        prefer=settings.models.first_hub,
+        engine=settings.models.engine,
+        max_tokens=settings.models.max_tokens,
+        document_cache_bytes=int(settings.models.document_cache_mb * _MIB),
+        check_golden=settings.models.check_golden,
+    )
 
 
 def open_access(settings: Settings, store: Store, environ: Mapping[str, str] = os.environ) -> Access:

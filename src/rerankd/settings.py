@@ -101,6 +101,8 @@ class ModelsSettings(_Section):
     engine: Annotated[str, Field(min_length=1)] = "auto"
     """What runs the networks: onnx, torch (an extra: CUDA, and language models), or auto: torch where it is needed or
     faster, onnx otherwise."""
+    check_golden: bool = True
+    """Refuse to serve a model that does not give the known scores of its card."""
     document_cache_mb: Annotated[float, Field(ge=0, le=1048576)] = 64
     """Memory per late-interaction model for documents already seen, in MiB; 0 turns it off."""
 

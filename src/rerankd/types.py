@@ -132,12 +132,22 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """A certificate in short: how far our scores were from the reference's at most, over the fixed pairs."""
+
+    max_abs_diff: float
+    reference: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What callers may know about a served model.
 
     `id` has no "/" in it (some clients forbid it); `names` are all the names that reach it, `id` first.
     `max_tokens` is the longest input, query and document together, in tokens. `progress` is there while its files are
-    fetched.
+    fetched, `verified` where a certificate of `rerankd verify` matches the files, the precision and the engine of this
+    very model.
     """
 
     id: str
@@ -151,6 +161,7 @@ class ModelInfo:
     fingerprint: str = ""
     failure: str = ""
     progress: Progress | None = None
+    verified: Verified | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from causal_references import GemmaReference, MxbaiReference, Qwen3Reference
 from rerankd import plugins
 from rerankd.engines.base import Graph
 from rerankd.engines.torch import ENGINE, TorchEngine
 from rerankd.families.base import CausalReader, Family
 from rerankd.models.loader import recognise, take_snapshot
+from rerankd.verification.causal_reference import GemmaReference, MxbaiReference, Qwen3Reference
 from tiny_causal import tiny_gemma, tiny_qwen2, tiny_qwen3
 
 TEXTS = (

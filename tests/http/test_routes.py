@@ -10,7 +10,7 @@ from http_app import opened
 from rerankd.dialects.detect import load_all
 from rerankd.http.app import create_app
 from rerankd.settings import AuthSettings, Settings
-from rerankd.types import ModelState
+from rerankd.types import ModelState, Verified
 
 pytestmark = pytest.mark.anyio
 
@@ -159,3 +159,10 @@ async def test_infinitys_client_finds_its_owner_under_its_prefix(http: httpx2.As
 
 async def test_without_keys_xinference_clients_learn_that_none_is_needed(http: httpx2.AsyncClient) -> None:
     assert (await http.get("/v1/cluster/auth")).json() == {"auth": False}
+
+
+async def test_a_certificate_is_told_where_there_is_one(http: httpx2.AsyncClient, service: FakeService) -> None:
+    assert "verified" not in (await http.get("/v1/models/tiny")).json()
+    service.verified = Verified(2e-6, "sentence-transformers 6.2.0", "fp32")
+    told = (await http.get("/v1/models/tiny")).json()["verified"]
+    assert told == {"max_abs_diff": 2e-6, "reference": "sentence-transformers 6.2.0", "precision": "fp32"}

@@ -23,6 +23,7 @@ from rerankd.cli.pull import pull, rm
 from rerankd.cli.rank import rank
 from rerankd.cli.serve import serve
 from rerankd.cli.settings import config
+from rerankd.cli.verify import verify
 from rerankd.errors import ConfigError, ModelLoadError, ModelNotFound, RerankError
 
 FAILED = 1
@@ -53,7 +54,7 @@ def version() -> None:
 
 
 for _command in (
-    serve, rank, evaluate, pull, list_models, show, rm, bundle, connect, dialects, config, doctor,
+    serve, rank, evaluate, pull, list_models, show, verify, rm, bundle, connect, dialects, config, doctor,
 ):  # fmt: skip
     app.add_command(_command)
 

@@ -101,6 +101,13 @@ def _info_facts(info: "ModelInfo") -> dict[str, JsonValue]:
         "score_type": info.score_type.value,
         "max_tokens": info.max_tokens,
         "fingerprint": info.fingerprint,
+        "verified": {
+            "max_abs_diff": info.verified.max_abs_diff,
+            "reference": info.verified.reference,
+            "precision": info.verified.precision,
+        }
+        if info.verified
+        else None,
     }
 
 

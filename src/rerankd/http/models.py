@@ -67,6 +67,12 @@ def _item(info: ModelInfo, name: str, request: Request) -> JsonValue:
         "precision": info.precision,
         "fingerprint": info.fingerprint,
     }
+    if info.verified:
+        item["verified"] = {
+            "max_abs_diff": info.verified.max_abs_diff,
+            "reference": info.verified.reference,
+            "precision": info.verified.precision,
+        }
     if info.failure:
         item["failure"] = info.failure
     if info.progress:

@@ -1,6 +1,7 @@
 """A model that is ready: files read, network loaded, warmed up."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from rerankd.engines.base import Engine
 from rerankd.families.base import Reader
@@ -9,8 +10,9 @@ from rerankd.types import ModelInfo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """What it takes to score pairs. `info.fingerprint` names all that can change a score."""
+    """What it takes to score pairs. `info.fingerprint` names all that can change a score; `folder` holds its files."""
 
     info: ModelInfo
     reader: Reader
     engine: Engine
+    folder: Path | None = None

@@ -16,7 +16,9 @@ from rerankd.engines.base import Engine, Graph
 from rerankd.errors import ScoresDisagree, UnsupportedModel
 from rerankd.families.base import CausalReader, Family, Reader, Snapshot
 from rerankd.models.engine_choice import choose_engine
+from rerankd.models.golden import check_golden
 from rerankd.models.loaded import LoadedModel
+from rerankd.registry import certificates
 from rerankd.registry.obtain import obtain
 from rerankd.registry.resolve import Entry
 from rerankd.registry.store import Store
@@ -35,7 +37,8 @@ _WARM_UP = (("a", ("b",)), ("什么是重排序?", ("Reranking puts the best doc
 class Loader:
     """How models are made ready here. `max_tokens` lowers every model's own limit.
 
-    `access` says how sources reach out (by default: to nobody), `prefer` which of them is asked first.
+    `access` says how sources reach out (by default: to nobody), `prefer` which of them is asked first. `check_golden`
+    compares the known scores of a model's card before it serves.
     """
 
     store: Store
@@ -44,6 +47,7 @@ class Loader:
     engine: str = "auto"
     max_tokens: int | None = None
     document_cache_bytes: int = 0
+    check_golden: bool = True
 
     def load(self, entry: Entry, report: Report) -> LoadedModel:
         """Make a model ready; `report` hears each state on the way.
@@ -66,6 +70,9 @@ class Loader:
         engine = factory.open(graph)
         report(ModelState.WARMING)
         _warm_up(reader, engine)
+        if entry.card and self.check_golden:
+            check_golden(entry.card, reader, engine)
+        fingerprint = self._fingerprint(snapshot, graph, family_name, engine_name, reader.max_tokens)
         info = ModelInfo(
             id=entry.id,
             names=entry.names,
@@ -75,9 +82,10 @@ class Loader:
             precision=graph.precision,
             score_type=reader.score_type,
             max_tokens=reader.max_tokens,
-            fingerprint=self._fingerprint(snapshot, graph, family_name, engine_name, reader.max_tokens),
+            fingerprint=fingerprint,
+            verified=certificates.find(self.store.root, fingerprint, engine_name),
         )
-        return LoadedModel(info, reader, engine)
+        return LoadedModel(info, reader, engine, snapshot.folder)
 
     def _graph(self, snapshot: Snapshot) -> Graph:
         """Our own graph where we can make one, the repository's ONNX file otherwise."""

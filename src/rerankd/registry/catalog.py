@@ -7,6 +7,8 @@ A table of catalog.toml is a card; its name is the model's id (no "/" in it). It
     revision = "..."           ... and its tag or commit, where not the newest is meant
     modelscope = "org/name"    the repository on ModelScope ...
     modelscope_revision        ... and its revision there
+    golden = [{query, document, score}, ...]   pairs whose raw scores are known, compared at every start ...
+    golden_source, golden_tolerance            ... who computed them, and how far off a score may be
     bundled = "name"           the folder of a model that ships inside the package
 
 At least one of `hf`, `modelscope` and `bundled` is there. Repositories are names of the model, too.
@@ -32,6 +34,15 @@ _PLACES = (
 
 
 @dataclass(frozen=True, slots=True)
+class Golden:
+    """A pair whose raw score is known."""
+
+    query: str
+    document: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One known model.
 
@@ -50,6 +61,9 @@ class Card:
     names: tuple[str, ...]
     base: str = ""
     quality: JsonObject = field(default_factory=dict[str, JsonValue])
+    golden: tuple[Golden, ...] = ()
+    golden_source: str = ""
+    golden_tolerance: float = 0.0
 
     @property
     def source(self) -> Reference:
@@ -91,7 +105,14 @@ def _card(name: str, table: Mapping[str, JsonValue]) -> Card:
         names=tuple(dict.fromkeys((name, *repositories, *_texts(table.get("aliases", ()))))),
         base=str(table.get("base", "")),
         quality=cast("JsonObject", facts.get("quality", {})),
+        golden=tuple(_golden(one) for one in cast("Sequence[Mapping[str, JsonValue]]", table.get("golden", ()))),
+        golden_source=str(table.get("golden_source", "")),
+        golden_tolerance=float(cast("float", table.get("golden_tolerance", 0.0))),
     )
+
+
+def _golden(table: Mapping[str, JsonValue]) -> Golden:
+    return Golden(str(table["query"]), str(table["document"]), float(cast("float", table["score"])))
 
 
 def _references(table: Mapping[str, JsonValue]) -> Iterator[Reference]:

@@ -1,0 +1,1 @@
+"""The parity certificate: our scores beside those of a model's reference implementation."""

@@ -19,6 +19,7 @@ class FakeTarget:
 
     refused: frozenset[str] = frozenset()
     name: str = "fake"
+    local: bool = True
     waiting: int = 0
     most: int = 0
     asked: list[str] = field(default_factory=list[str])

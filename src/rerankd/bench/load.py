@@ -22,6 +22,11 @@ class Target(Protocol):
         """What reports call it."""
         ...
 
+    @property
+    def local(self) -> bool:
+        """Whether it computes on this machine, so that this machine's matrix peak is its own."""
+        ...
+
     async def rank(self, request: BenchRequest) -> Sequence[float]:
         """Return a score per document, in the order of the request.
 

@@ -68,10 +68,15 @@ class RequestMaker:
         """
         self._seed = seed
         self._doc_tokens = doc_tokens
+        self._count = count
         self._languages = (
             _Language(ENGLISH, _tokens_per_word(ENGLISH, " ", count) if count else 1.2, " ", "."),
             _Language(CHINESE, _tokens_per_word(CHINESE, "", count) if count else 1.2, "", "。"),
         )
+
+    def with_length(self, doc_tokens: int) -> "RequestMaker":
+        """Return a maker of documents of that length, else like this one."""
+        return RequestMaker(seed=self._seed, doc_tokens=doc_tokens, count=self._count)
 
     def make(self, documents: int, number: int) -> BenchRequest:
         """Make the request of that number with so many documents."""

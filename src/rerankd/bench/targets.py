@@ -47,6 +47,7 @@ class InProcess:
 
     reranker: AsyncReranker
     name: str = "rerankd"
+    local: bool = True
 
     async def rank(self, request: BenchRequest) -> Sequence[float]:
         """See `load.Target`."""
@@ -97,6 +98,7 @@ class HttpTarget:
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
             trust_env=not _is_loopback(parsed.host),
         )
+        self.local = _is_loopback(parsed.host)
 
     async def __aenter__(self) -> Self:
         """Find the endpoint by a small request, and the model's name where none is given.

@@ -12,6 +12,7 @@ from io import TextIOWrapper
 import click
 
 from rerankd import __version__
+from rerankd.cli.bench import bench
 from rerankd.cli.bundle import bundle
 from rerankd.cli.connect import connect
 from rerankd.cli.dialects import dialects
@@ -54,7 +55,7 @@ def version() -> None:
 
 
 for _command in (
-    serve, rank, evaluate, pull, list_models, show, verify, rm, bundle, connect, dialects, config, doctor,
+    serve, rank, evaluate, bench, pull, list_models, show, verify, rm, bundle, connect, dialects, config, doctor,
 ):  # fmt: skip
     app.add_command(_command)
 

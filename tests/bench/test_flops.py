@@ -20,6 +20,8 @@ def test_minilm_at_its_published_length_is_the_figure_of_the_twelve_h_squared_fo
 def test_the_shape_is_read_from_config_json() -> None:
     config = {"model_type": "xlm-roberta", "num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072}
     assert layer_shape(config) == LayerShape(12, 768, 3072)
+    config = {"model_type": "distilbert", "n_layers": 6, "dim": 768, "hidden_dim": 3072}
+    assert layer_shape(config) == LayerShape(6, 768, 3072)
 
 
 def test_what_is_not_known_is_not_counted() -> None:

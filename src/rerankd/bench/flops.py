@@ -10,8 +10,12 @@ from dataclasses import dataclass
 
 from rerankd.types import JsonValue
 
-_BERT_LIKE = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "rerankd_late_interaction"})
-"""The values of `model_type` whose layers are four square linear layers and two of `intermediate_size`."""
+_USUAL = ("num_hidden_layers", "hidden_size", "intermediate_size")
+_SIZES: Mapping[str, tuple[str, str, str]] = {
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "rerankd_late_interaction"), _USUAL),
+    "distilbert": ("n_layers", "dim", "hidden_dim"),
+}
+"""The values of `model_type` whose layers are as in `LayerShape`, and where `config.json` has their sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,6 @@ class LayerShape:
 
 def layer_shape(config: Mapping[str, JsonValue]) -> LayerShape | None:
     """Read the shape from `config.json`; None where the architecture's operations are not known here."""
-    if config.get("model_type") not in _BERT_LIKE:
-        return None
-    names = ("num_hidden_layers", "hidden_size", "intermediate_size")
+    names = _SIZES.get(str(config.get("model_type")), ())
     sizes = [value for name in names if isinstance(value := config.get(name), int)]
-    return LayerShape(*sizes) if len(sizes) == len(names) and min(sizes) > 0 else None
+    return LayerShape(*sizes) if len(sizes) == 3 and min(sizes) > 0 else None

@@ -96,6 +96,8 @@ def bench(wish: Wish, say: Say = lambda _: None) -> Report:
             deadline=max(began + wish.seconds, time.perf_counter() + _LEAST_SHARE_OF_CELLS * wish.seconds),
             sample_s=min(_LONGEST_SAMPLE_S, wish.seconds * _SAMPLE_SHARE),
             insist=wish.insist,
+            # Another engine may compute elsewhere than on these cores.
+            shares=info.engine == "onnx",
             say=say,
         )
         found, capacity = asyncio.run(_measure(wish, settings, info, session, ours.server))
@@ -219,7 +221,8 @@ def _key(settings: Settings) -> str:
 
 
 def _workers(settings: Settings) -> int:
-    return settings.scheduling.workers or machine.usable_cores()
+    wanted = settings.scheduling
+    return machine.worker_threads(machine.usable_cores(), workers=wanted.workers, reserved_cores=wanted.reserved_cores)
 
 
 def _facts(info: ModelInfo, texts: ModelTexts) -> ModelFacts:

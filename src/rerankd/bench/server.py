@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from rerankd.client import Client
@@ -19,6 +19,7 @@ _ADDRESS = re.compile(r"http://[^\s\"\\]+?:\d+")
 _START_TIMEOUT_S = 600.0
 _STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.02
+_END_S = 5.0
 _LINES_KEPT = 20
 
 
@@ -87,6 +88,8 @@ class _Output:
         except queue.Empty:
             url = None
         if url is None:
+            with suppress(subprocess.TimeoutExpired):  # its output ends a moment before the process does
+                self._process.wait(_END_S)
             raise self.failure()
         return url
 

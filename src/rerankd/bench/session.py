@@ -39,7 +39,7 @@ class Found:
 class Session:
     """What all cells share. `requests` are the user's own, None to make them; `deadline` is a `perf_counter` time,
 
-    `sample_s` how long one sample of the peak takes.
+    `sample_s` how long one sample of the peak takes. `shares`: the peak is sampled in every cell.
     """
 
     texts: ModelTexts
@@ -48,6 +48,7 @@ class Session:
     deadline: float
     sample_s: float
     insist: bool
+    shares: bool
     say: Callable[[str], None]
     _numbers: dict[int, "itertools.count[int]"] = field(default_factory=dict[int, "itertools.count[int]"])
 
@@ -77,7 +78,7 @@ class Session:
             size = f"{cell.documents} documents" if cell.documents else "the file's requests"
             self.say(f"{size} x {cell.clients} clients, about {plan.seconds:.0f} s")
             rounds = await asyncio.to_thread(self._rounds, cell.documents, plan)
-            found[cell] = await measure_cell(targets, cell, rounds, self.texts, sample)
+            found[cell] = await measure_cell(targets, cell, rounds, self.texts, sample if self.shares else None)
         middle = statistics.median(samples) if samples else peak.sample()
         best = max(samples, default=middle)
         of = Peak(peak.precision, peak.workers, middle / 1e9, best / 1e9, max(1, len(samples)))

@@ -85,7 +85,7 @@ def bench(wish: Wish, say: Say = lambda _: None) -> Report:
     requests = read_requests(wish.file) if wish.file else None
     say("loading the model")
     info = asyncio.run(_look(wish.model, settings))
-    texts = open_texts(wish.model or settings.models.default, max_tokens=settings.models.max_tokens)
+    texts = open_texts(wish.model or settings.models.default, max_tokens=settings.models.max_tokens, settings=settings)
     maker = RequestMaker(seed=wish.seed, doc_tokens=wish.doc_tokens, count=texts.count)
     load = requests or maker.batch(_LOAD_DOCUMENTS, _OUT_OF_THE_WAY, _LOAD_REQUESTS)
     with _ours(wish, settings, load, say) as ours:

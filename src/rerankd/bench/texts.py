@@ -33,15 +33,19 @@ class ModelTexts:
         return self._reader.read("", [text]).tokens[0]
 
 
-def open_texts(model: str, *, max_tokens: int | None = None) -> ModelTexts:
+def open_texts(model: str, *, max_tokens: int | None = None, settings: Settings | None = None) -> ModelTexts:
     """Open a model's files by its name or folder, as the loader does; nothing is kept between requests.
+
+    `settings` say where models are kept and fetched from, by default as without a settings file.
 
     Raises:
         ConfigError, ModelLoadError: there is no such model, or it is none that can be read.
     """
-    access = open_access(Settings(), Store())
-    snapshot = take_snapshot(obtain(resolve(model), access, lambda _: None))
-    _, family = recognise(snapshot)
+    settings = settings or Settings()
+    entry = resolve(model)
+    access = open_access(settings, Store(settings.models.store))
+    snapshot = take_snapshot(obtain(entry, access, lambda _: None, prefer=settings.models.first_hub))
+    _, family = recognise(snapshot, entry.card.family if entry.card else "")
     reader = family.open(snapshot, max_tokens=max_tokens, cache_bytes=0)
     return ModelTexts(reader, layer_shape(snapshot.config))
 

@@ -1,7 +1,7 @@
 """Settings to a running service: the only module that knows every class."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +11,7 @@ from rerankd.errors import ConfigError
 from rerankd.metrics import Metrics
 from rerankd.models.loader import Loader
 from rerankd.models.pool import ModelPool
+from rerankd.models.residence import Policy
 from rerankd.registry.resolve import Entry, resolve
 from rerankd.registry.store import Store
 from rerankd.scheduler.scheduler import Scheduler
@@ -36,7 +37,8 @@ def assemble(settings: Settings) -> RerankService:
         max_query_chars=settings.limits.max_query_chars,
         deadline_s=settings.limits.deadline_s,
     )
-    pool = ModelPool(_entries(settings), loader.load, metrics)
+    entries = _entries(settings)
+    pool = ModelPool(entries, loader.load, metrics, _policy(settings, entries))
     cache = open_cache(settings.cache.url, int(settings.cache.max_mb * _MIB))
     scheduling = settings.scheduling
     workers = machine.worker_threads(
@@ -97,6 +99,25 @@ def open_cache(url: str, max_bytes: int) -> ScoreCache:
         schemes = ", ".join(f"{name}://" for name in plugins.names("cache"))
         raise ConfigError(f"cache.url {url!r} means no cache here (there are: {schemes})") from error
     return factory.open(url, max_bytes=max_bytes)
+
+
+def _policy(settings: Settings, entries: Sequence[Entry]) -> Policy:
+    """Say which models stay in memory.
+
+    Raises:
+        ConfigError: a pinned model is none that is served.
+    """
+    models = settings.models
+    names = {name.casefold(): entry.id for entry in entries for name in (entry.id, *entry.names)}
+    unknown = [name for name in models.pinned if name.casefold() not in names]
+    if unknown:
+        raise ConfigError(f"models.pinned names {unknown[0]!r}, which is not served: add it to models.served")
+    return Policy(
+        preload=models.preload,
+        idle_s=models.idle_unload_s,
+        memory_bytes=int(models.memory_mb * _MIB),
+        pinned=frozenset(names[name.casefold()] for name in models.pinned),
+    )
 
 
 def _entries(settings: Settings) -> list[Entry]:

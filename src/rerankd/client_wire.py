@@ -30,6 +30,7 @@ from rerankd.types import (
     JsonValue,
     ModelInfo,
     ModelState,
+    Progress,
     Ranked,
     Ranking,
     RerankRequest,
@@ -104,7 +105,16 @@ def _model(item: Mapping[str, JsonValue]) -> ModelInfo:
         max_tokens=int(cast("int", item.get("max_tokens", 0))),
         fingerprint=str(item.get("fingerprint", "")),
         failure=str(item.get("failure", "")),
+        progress=_progress(item.get("progress")),
+        memory_bytes=int(cast("int", item.get("memory_bytes", 0))),
+        in_flight=int(cast("int", item.get("in_flight", 0))),
     )
+
+
+def _progress(value: JsonValue) -> Progress | None:
+    if not isinstance(value, Mapping):
+        return None
+    return Progress(int(cast("int", value["done_bytes"])), int(cast("int", value["total_bytes"])))
 
 
 def read_error(response: httpx2.Response) -> RerankError:

@@ -38,6 +38,14 @@ class Metrics:
         self.model_state = Gauge("rerankd_model_state", "1 for the state a model is in.", ["model", "state"],
                                  registry=registry)  # fmt: skip
 
+        self.model_memory = Gauge(
+            "rerankd_model_memory_bytes", "What a loaded model's weights take.", ["model"], registry=registry
+        )
+        self.model_loads = Counter("rerankd_model_loads", "Loads that were begun.", ["model"], registry=registry)
+        self.model_unloads = Counter(
+            "rerankd_model_unloads", "Models unloaded, by why.", ["model", "reason"], registry=registry
+        )
+
     def text(self) -> bytes:
         """Return the exposition format that Prometheus scrapes."""
         return generate_latest(self._registry)

@@ -103,6 +103,14 @@ class ModelsSettings(_Section):
     faster, onnx otherwise."""
     check_golden: bool = True
     """Refuse to serve a model that does not give the known scores of its card."""
+    preload: Literal["all", "default", "none"] = "all"
+    """Which models are loaded when the server starts; the others are loaded by their first request."""
+    idle_unload_s: Annotated[float, Field(ge=0)] = 0
+    """Seconds without a request after which a model is unloaded, until the next request; 0 keeps it."""
+    memory_mb: Annotated[float, Field(ge=0)] = 0
+    """Memory for the weights of all loaded models in MiB; the least recently used is unloaded first. 0: no budget."""
+    pinned: tuple[str, ...] = ()
+    """Models that are never unloaded."""
     document_cache_mb: Annotated[float, Field(ge=0, le=1048576)] = 64
     """Memory per late-interaction model for documents already seen, in MiB; 0 turns it off."""
 

@@ -113,6 +113,8 @@ class Ranking(Sequence[Ranked]):
 class ModelState(StrEnum):
     """Where a model is between its name and its first score."""
 
+    UNLOADED = "unloaded"
+    """Its first request, or the next one, loads it."""
     RESOLVING = "resolving"
     DOWNLOADING = "downloading"
     CONVERTING = "converting"
@@ -147,7 +149,7 @@ class ModelInfo:
     `id` has no "/" in it (some clients forbid it); `names` are all the names that reach it, `id` first.
     `max_tokens` is the longest input, query and document together, in tokens. `progress` is there while its files are
     fetched, `verified` where a certificate of `rerankd verify` matches the files, the precision and the engine of this
-    very model.
+    very model. `memory_bytes` is what its weights take (0: not known yet), `in_flight` how many requests use it now.
     """
 
     id: str
@@ -162,6 +164,8 @@ class ModelInfo:
     failure: str = ""
     progress: Progress | None = None
     verified: Verified | None = None
+    memory_bytes: int = 0
+    in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)

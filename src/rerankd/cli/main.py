@@ -20,6 +20,7 @@ from rerankd.cli.doctor import doctor
 from rerankd.cli.evaluate import evaluate
 from rerankd.cli.models import list_models, show
 from rerankd.cli.options import State, debug_option
+from rerankd.cli.ps import ps
 from rerankd.cli.pull import pull, rm
 from rerankd.cli.rank import rank
 from rerankd.cli.serve import serve
@@ -55,7 +56,8 @@ def version() -> None:
 
 
 for _command in (
-    serve, rank, evaluate, bench, pull, list_models, show, verify, rm, bundle, connect, dialects, config, doctor,
+    serve, rank, evaluate, bench, pull, list_models, show, ps, verify, rm, bundle, connect, dialects, config,
+    doctor,
 ):  # fmt: skip
     app.add_command(_command)
 

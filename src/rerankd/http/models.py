@@ -66,6 +66,8 @@ def _item(info: ModelInfo, name: str, request: Request) -> JsonValue:
         "engine": info.engine,
         "precision": info.precision,
         "fingerprint": info.fingerprint,
+        "memory_bytes": info.memory_bytes,
+        "in_flight": info.in_flight,
     }
     if info.verified:
         item["verified"] = {

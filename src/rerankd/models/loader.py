@@ -85,7 +85,7 @@ class Loader:
             fingerprint=fingerprint,
             verified=certificates.find(self.store.root, fingerprint, engine_name),
         )
-        return LoadedModel(info, reader, engine, snapshot.folder)
+        return LoadedModel(info, reader, engine, snapshot.folder, _weight_bytes(graph))
 
     def _graph(self, snapshot: Snapshot) -> Graph:
         """Our own graph where we can make one, the repository's ONNX file otherwise."""
@@ -110,6 +110,13 @@ class Loader:
         files = _files(snapshot, ".safetensors", ".json", ".onnx", ".data", ".txt")
         parts = [self.store.digest(files), graph.precision, family, engine, str(max_tokens), __version__]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _weight_bytes(graph: Graph) -> int:
+    """Measure the weights where they lie: beside an ONNX file, under its name; else in the folder."""
+    beside = graph.kind == "onnx"
+    files = graph.path.parent.glob(f"{graph.path.name}*") if beside else graph.path.glob("*.safetensors")
+    return sum(file.stat().st_size for file in files)
 
 
 def graph_key(snapshot: Snapshot, store: Store) -> str:

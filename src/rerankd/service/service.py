@@ -61,8 +61,8 @@ class RerankService:
 
     @property
     def ready(self) -> bool:
-        """Whether the default model can score."""
-        return self._pool.info("").state is ModelState.READY
+        """Whether the default model can score: it is loaded, or its next request loads it."""
+        return self._pool.info("").state in {ModelState.READY, ModelState.UNLOADED}
 
     def models(self) -> Sequence[ModelInfo]:
         """Describe every model, the default first."""

@@ -15,10 +15,12 @@ from rerankd.models.residence import Policy
 from rerankd.registry.resolve import Entry, resolve
 from rerankd.registry.store import Store
 from rerankd.scheduler.scheduler import Scheduler
+from rerankd.service.chunking import Chunking
 from rerankd.service.limits import Limits
 from rerankd.service.service import RerankService
 from rerankd.settings import Settings
 from rerankd.sources.base import Access
+from rerankd.types import ChunkScores, LongDocuments
 
 _MIB = 1 << 20
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
@@ -37,6 +39,12 @@ def assemble(settings: Settings) -> RerankService:
         max_query_chars=settings.limits.max_query_chars,
         deadline_s=settings.limits.deadline_s,
     )
+    chunking = Chunking(
+        long_documents=LongDocuments(settings.limits.long_documents),
+        chunk_scores=ChunkScores(settings.limits.chunk_scores),
+        max_chunks_per_doc=settings.limits.max_chunks_per_doc,
+        overlap_tokens=settings.limits.overlap_tokens,
+    )
     entries = _entries(settings)
     pool = ModelPool(entries, loader.load, metrics, _policy(settings, entries))
     cache = open_cache(settings.cache.url, int(settings.cache.max_mb * _MIB))
@@ -45,7 +53,7 @@ def assemble(settings: Settings) -> RerankService:
         machine.usable_cores(), workers=scheduling.workers, reserved_cores=scheduling.reserved_cores
     )
     scheduler = Scheduler(workers=workers, queue_tokens=scheduling.queue_tokens, metrics=metrics)
-    return RerankService(pool=pool, scheduler=scheduler, cache=cache, limits=limits, metrics=metrics)
+    return RerankService(pool=pool, scheduler=scheduler, cache=cache, limits=limits, chunking=chunking, metrics=metrics)
 
 
 def make_loader(settings: Settings) -> Loader:

@@ -75,6 +75,7 @@ def read_ranking(answer: JsonObject) -> Ranking:
             score_type=ScoreType(meta.get("score_type", ScoreType.PROBABILITY)),
             usage=Usage(tokens=int(usage.get("total_tokens", 0)), pairs=len(items)),
             truncated=tuple(cast("Sequence[int]", meta.get("truncated_documents") or ())),
+            chunked=tuple(cast("Sequence[int]", meta.get("chunked_documents") or ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ServerUnreachable("the answer holds no ranking: is base_url a rerankd server?") from error

@@ -30,6 +30,9 @@ class Metrics:
         self.pairs = Counter("rerankd_pairs", "Pairs scored, by where the score came from.", ["model", "source"],
                              registry=registry)  # fmt: skip
         self.tokens = Counter("rerankd_tokens", "Tokens run through a network.", ["model"], registry=registry)
+        self.chunked = Counter(
+            "rerankd_chunked_documents", "Documents scored by several chunks of theirs.", ["model"], registry=registry
+        )
         self.truncated = Counter(
             "rerankd_truncated_documents", "Documents cut to a model's limit.", ["model"], registry=registry
         )

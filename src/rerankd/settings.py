@@ -135,6 +135,14 @@ class LimitsSettings(_Section):
     """Characters in a query."""
     max_requests: Annotated[int, Field(ge=1, le=4096)] = 1024
     """Requests in one call: the items of a batch, or the pairs of vLLM's `/score`."""
+    long_documents: Literal["chunk", "truncate", "error"] = "chunk"
+    """Documents that do not fit beside the query: score overlapping chunks of them, cut them off, or refuse them."""
+    chunk_scores: Literal["max", "mean_top_2", "first"] = "max"
+    """A long document's score: its best chunk's, the mean of its best two, or its first chunk's."""
+    max_chunks_per_doc: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Chunks scored of one document; what is beyond counts as cut. A request can ask for fewer."""
+    overlap_tokens: Annotated[int, Field(ge=0, le=4096)] = 64
+    """Tokens that neighbouring chunks share."""
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """Seconds after which a request is answered with an error."""
 

@@ -21,6 +21,25 @@ class ScoreType(StrEnum):
     """What the model outputs: any real number, higher is better."""
 
 
+class LongDocuments(StrEnum):
+    """What happens to a document that does not fit beside its query."""
+
+    CHUNK = "chunk"
+    """It is divided into overlapping chunks, each is scored."""
+    TRUNCATE = "truncate"
+    """Its end is cut off, and the answer says so."""
+    ERROR = "error"
+    """The request is refused."""
+
+
+class ChunkScores(StrEnum):
+    """How a document's score is made of its chunks' raw scores."""
+
+    MAX = "max"
+    MEAN_TOP_2 = "mean_top_2"
+    FIRST = "first"
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One candidate: its text, and the fields it came with where a caller sent an object."""
@@ -43,6 +62,8 @@ class RerankRequest:
 
     `model` "" means the server's default. `top_n` None means all. `raw_scores` asks for the model's own numbers
     instead of the activated scores. `truncate` False makes an over-long document an error instead of a cut.
+    `long_documents`, `max_chunks_per_doc` and `overlap_tokens` None mean what the server is set to; a request can ask
+    for fewer chunks, not for more. `max_tokens_per_doc` cuts every document to that many tokens first.
     `instruction` tells a model that was trained with instructions what relevance means; other models pass over it.
     """
 
@@ -53,6 +74,10 @@ class RerankRequest:
     raw_scores: bool = False
     truncate: bool = True
     instruction: str = ""
+    long_documents: LongDocuments | None = None
+    max_chunks_per_doc: int | None = None
+    overlap_tokens: int | None = None
+    max_tokens_per_doc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +114,8 @@ class Timing:
 class Ranking(Sequence[Ranked]):
     """The ordered answer: best first, ties by index.
 
-    `model` is the served id. `truncated` holds the indexes of the documents that were cut to the model's limit.
+    `model` is the served id. `truncated` holds the indexes of the documents of which something was not read,
+    `chunked` those of which several chunks were scored.
     """
 
     items: tuple[Ranked, ...]
@@ -98,6 +124,7 @@ class Ranking(Sequence[Ranked]):
     usage: Usage = field(default_factory=Usage)
     timing: Timing = field(default_factory=Timing)
     truncated: tuple[int, ...] = ()
+    chunked: tuple[int, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Ranked: ...

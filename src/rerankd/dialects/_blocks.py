@@ -80,7 +80,9 @@ class AnswerMeta(BaseModel):
     score_type: str
     """`probability` or `logit`."""
     truncated_documents: list[int] | None = None
-    """Indexes of documents that were cut to the model's limit; absent when none was."""
+    """Indexes of documents of which something was not read; absent when there is none."""
+    chunked_documents: list[int] | None = None
+    """Indexes of long documents that were scored chunk by chunk; absent when there is none."""
 
 
 def data(documents: Sequence[Document], ranking: Ranking, *, texts: bool) -> list[JsonValue]:
@@ -127,6 +129,8 @@ def meta(documents: int, ranking: Ranking, *, version: str = "1") -> dict[str, J
     }
     if ranking.truncated:
         written["truncated_documents"] = list(ranking.truncated)
+    if ranking.chunked:
+        written["chunked_documents"] = list(ranking.chunked)
     return written
 
 

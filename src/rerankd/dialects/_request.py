@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rerankd.dialects.base import Reply
 from rerankd.dialects.reading import Count, Documents, Flag, Name, Names, Text, count_from, documents_from, read
-from rerankd.types import JsonObject, JsonValue, RerankRequest
+from rerankd.types import JsonObject, JsonValue, LongDocuments, RerankRequest
 
 
 class StandardRequest(BaseModel):
@@ -33,7 +33,17 @@ class StandardRequest(BaseModel):
     use_activation: Flag = True
     """vLLM's word for the same: false asks for the model's own numbers."""
     truncation: Flag = True
-    """Voyage's word: false makes a document that is too long an error instead of a cut."""
+    """Voyage's word: false makes a document that is too long an error."""
+    long_documents: LongDocuments | None = None
+    """`chunk` scores overlapping chunks of what is too long, `truncate` cuts it off, `error` refuses; absent: the
+
+    server's setting."""
+    max_chunks_per_doc: Count = None
+    """At most this many chunks of one document are scored; the server's own limit stays."""
+    overlap_tokens: Count = None
+    """Tokens that neighbouring chunks share."""
+    max_tokens_per_doc: Count = None
+    """Cohere's word: every document is cut to this many tokens first."""
     instruction: Name = ""
     """What relevance means, for models that were trained with instructions (Qwen3-Reranker, mxbai-rerank v2)."""
     instruct: Name = ""
@@ -56,6 +66,10 @@ def read_request(body: JsonValue) -> tuple[RerankRequest, Reply]:
         raw_scores=wire.raw_scores or not wire.use_activation,
         truncate=wire.truncation,
         instruction=wire.instruction or wire.instruct,
+        long_documents=wire.long_documents,
+        max_chunks_per_doc=wire.max_chunks_per_doc,
+        overlap_tokens=wire.overlap_tokens,
+        max_tokens_per_doc=wire.max_tokens_per_doc,
     )
     reply = Reply(
         documents=wire.return_documents, ranked_results="top_k" in sent, input_order_scores="property" in sent

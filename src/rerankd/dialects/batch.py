@@ -15,7 +15,7 @@ from rerankd.dialects import _blocks, _provider, errors
 from rerankd.dialects.base import Answer, Call, Incoming, Reply, Route, Stamp
 from rerankd.dialects.reading import Count, Documents, Flag, Name, Names, Text, count_from, documents_from, read, show
 from rerankd.errors import InvalidRequest, RequestTooLarge, RerankError
-from rerankd.types import Document, JsonObject, JsonValue, Ranking, RerankRequest
+from rerankd.types import Document, JsonObject, JsonValue, LongDocuments, Ranking, RerankRequest
 
 _EXAMPLE: JsonObject = {
     "requests": [
@@ -82,6 +82,12 @@ class BatchRequest(BaseModel):
     """Answer with the model's own numbers instead of probabilities."""
     truncation: Flag = True
     """False makes a document that is too long an error instead of a cut."""
+    long_documents: LongDocuments | None = None
+    """`chunk`, `truncate` or `error`; absent: the server's setting."""
+    max_chunks_per_doc: Count = None
+    """At most this many chunks of one long document are scored; absent: the server's setting."""
+    overlap_tokens: Count = None
+    """Tokens that neighbouring chunks of a long document share; absent: the server's setting."""
     fail_fast: Flag = False
     """True makes the first item that fails the call's failure."""
 
@@ -126,7 +132,9 @@ class BatchAnswer(BaseModel):
     results: list[BatchResult] | None = None
     usage: _blocks.TokenUsage | None = None
     truncated_documents: list[int] | None = None
-    """Indexes of documents that were cut to the model's limit; absent when none was."""
+    """Indexes of documents of which something was not read; absent when there is none."""
+    chunked_documents: list[int] | None = None
+    """Indexes of long documents that were scored chunk by chunk; absent when there is none."""
     error: BatchError | None = None
 
 
@@ -243,6 +251,9 @@ def _request(item: JsonValue, wire: BatchRequest) -> RerankRequest:
         top_n=count_from({"top_n": own.top_n, "top_k": own.top_k}) if _counts(own) else wire.top_n or None,
         raw_scores=wire.raw_scores,
         truncate=wire.truncation,
+        long_documents=wire.long_documents,
+        max_chunks_per_doc=wire.max_chunks_per_doc,
+        overlap_tokens=wire.overlap_tokens,
     )
 
 
@@ -259,6 +270,8 @@ def _ranked(place: int, documents: Sequence[Document], ranking: Ranking, reply: 
     written: dict[str, JsonValue] = {"index": place, "results": results, "usage": _blocks.usage(ranking)}
     if ranking.truncated:
         written["truncated_documents"] = list(ranking.truncated)
+    if ranking.chunked:
+        written["chunked_documents"] = list(ranking.chunked)
     return written
 
 

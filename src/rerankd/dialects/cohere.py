@@ -37,6 +37,10 @@ class CohereRequest(BaseModel):
     """For documents that are objects: the fields to rank by, joined by newlines."""
     return_documents: Flag = False
     """v1 only: whether the answer repeats the documents."""
+    max_chunks_per_doc: Count = None
+    """v1 only: at most this many chunks of one long document are scored; absent: the server's setting."""
+    max_tokens_per_doc: Count = None
+    """v2 only: every document is cut to this many tokens first; absent: it is not cut."""
 
 
 class CohereDocument(BaseModel):
@@ -116,6 +120,8 @@ class CohereDialect:
             query=wire.query,
             documents=documents_from(cast("list[JsonValue]", wire.documents), wire.rank_fields),
             top_n=count_from({"top_n": wire.top_n}),
+            max_chunks_per_doc=wire.max_chunks_per_doc,
+            max_tokens_per_doc=wire.max_tokens_per_doc,
         )
         version = "2" if incoming.path.startswith("/v2/") else "1"
         return Call((request,), Reply(documents=wire.return_documents and version == "1", version=version))

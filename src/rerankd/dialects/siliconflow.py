@@ -17,7 +17,7 @@ from rerankd.types import JsonObject, JsonValue, Ranking, RerankRequest
 
 
 class SiliconFlowRequest(BaseModel):
-    """A rerank request in SiliconFlow's words. `max_chunks_per_doc` and `overlap_tokens` are read past."""
+    """A rerank request in SiliconFlow's words."""
 
     model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 
@@ -33,6 +33,10 @@ class SiliconFlowRequest(BaseModel):
     """Whether the answer repeats the documents."""
     instruction: Name = ""
     """What relevance means, for models that were trained with instructions."""
+    max_chunks_per_doc: Count = None
+    """At most this many chunks of one long document are scored; absent: the server's setting."""
+    overlap_tokens: Count = None
+    """Tokens that neighbouring chunks of a long document share; absent: the server's setting."""
 
 
 class SiliconFlowUnits(BaseModel):
@@ -108,6 +112,8 @@ class SiliconFlowDialect:
             documents=documents_from(cast("list[JsonValue]", wire.documents)),
             top_n=count_from({"top_n": wire.top_n}),
             instruction=wire.instruction,
+            max_chunks_per_doc=wire.max_chunks_per_doc,
+            overlap_tokens=wire.overlap_tokens,
         )
         return Call((request,), Reply(documents=wire.return_documents))
 

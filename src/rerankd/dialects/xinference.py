@@ -19,7 +19,7 @@ _WITH_LENGTHS = "with_lengths"
 
 
 class XinferenceRequest(BaseModel):
-    """A rerank request in Xinference's words. `max_chunks_per_doc` and `kwargs` are read past."""
+    """A rerank request in Xinference's words. `kwargs` is read past."""
 
     model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 
@@ -33,6 +33,8 @@ class XinferenceRequest(BaseModel):
     """How many to return, best first; absent or 0: all."""
     return_documents: Flag = False
     """Whether the answer repeats the documents."""
+    max_chunks_per_doc: Count = None
+    """At most this many chunks of one long document are scored; absent: the server's setting."""
     return_len: Flag = False
     """Whether the answer counts tokens."""
 
@@ -99,6 +101,7 @@ class XinferenceDialect:
             query=wire.query,
             documents=documents_from(cast("list[JsonValue]", wire.documents)),
             top_n=count_from({"top_n": wire.top_n}),
+            max_chunks_per_doc=wire.max_chunks_per_doc,
         )
         shape = _WITH_LENGTHS if wire.return_len else ""
         return Call((request,), Reply(documents=wire.return_documents, shape=shape))

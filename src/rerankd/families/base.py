@@ -66,6 +66,35 @@ class Reader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Splitting:
+    """How a long document is divided: tokens that neighbouring pieces share, the most pieces, and (None: no limit) how
+
+    many tokens of the document are looked at.
+    """
+
+    overlap_tokens: int
+    max_pieces: int
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A document's pieces in order, at least one, and whether some of the document is in none of them."""
+
+    texts: tuple[str, ...]
+    cut: bool
+
+
+@runtime_checkable
+class SplittingReader(Reader, Protocol):
+    """A reader that can divide what is too long for it; another one's long documents are cut."""
+
+    def split(self, query: str, document: str, splitting: Splitting) -> Pieces:
+        """Divide a document so that each piece fits beside the query; one that fits whole is its own only piece."""
+        ...
+
+
 @runtime_checkable
 class CausalReader(Reader, Protocol):
     """A reader of a language model: only engines that run such models from their weights can serve it."""

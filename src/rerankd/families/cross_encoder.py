@@ -14,9 +14,10 @@ from rerankd.convert.architecture import KINDS, read_architecture
 from rerankd.engines.base import Array, Ids
 from rerankd.errors import EngineFailure
 from rerankd.families._pairs import Layout, encode, find_layout, longest_first
+from rerankd.families._pieces import split_document
 from rerankd.families._reference_settings import check_model, is_classifier, longest_pair, score_type
 from rerankd.families._reference_tokenizer import load_tokenizer
-from rerankd.families.base import Reader, Snapshot, Work
+from rerankd.families.base import Pieces, Reader, Snapshot, Splitting, Work
 from rerankd.types import ScoreType
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -54,6 +55,12 @@ class CrossEncoderReader:
             if lengths != (len(query_ids), len(ids))
         )
         return Work(encodings, tuple(encoding.tokens for encoding in encodings), truncated, _logit, _raw_scores)
+
+    def split(self, query: str, document: str, splitting: Splitting) -> Pieces:
+        """Divide a document. A query of more than half of the room leaves half to the document and is cut itself."""
+        room = max(0, self.max_tokens - self.layout.special_tokens)
+        asked = len(encode(self.tokenizer, [_clean(query)])[0])
+        return split_document(self.tokenizer, _clean(document), max(1, room - min(asked, room // 2)), splitting)
 
     def activate(self, raw_scores: Array) -> Array:
         """A sigmoid, or nothing where the model's own files ask for logits."""

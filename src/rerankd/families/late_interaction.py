@@ -16,8 +16,9 @@ from tokenizers import Tokenizer
 
 from rerankd.engines.base import Array, Encoding
 from rerankd.errors import EngineFailure, UnsupportedModel
+from rerankd.families._pieces import split_document
 from rerankd.families._states import StateCache, States, quantise, similarities
-from rerankd.families.base import Reader, Snapshot, Work
+from rerankd.families.base import Pieces, Reader, Snapshot, Splitting, Work
 from rerankd.types import ScoreType
 
 _MODEL_TYPE = "rerankd_late_interaction"
@@ -172,6 +173,12 @@ class _Reader:
             keep=keep,
             finish=finish,
         )
+
+    def split(self, query: str, document: str, splitting: Splitting) -> Pieces:
+        """Divide a document; the query is read apart from it and takes no room."""
+        del query
+        around = len(self._tokenizer.encode(self._config.document.prefix).ids)
+        return split_document(self._tokenizer, _well_formed(document), max(1, self._limit - around), splitting)
 
     def activate(self, raw_scores: Array) -> Array:
         # exp of a negative number only: it can underflow to 0, which is right, and never overflow.

@@ -75,6 +75,7 @@ class RerankEndpoint:
         known.tokens = sum(each.usage.tokens for each in outcomes if isinstance(each, Ranking))
         response = await _compute(size, lambda: errors.respond(_written(dialect, call, outcomes)))
         known.outcome = "ok"
+        _tell_cuts(response, outcomes)
         return response
 
     def _label(self, name: str) -> str:
@@ -110,6 +111,17 @@ class RerankEndpoint:
             raise DeadlineExceeded(
                 f"no answer within {limit_s:g} s: send fewer or shorter documents, or raise limits.deadline_s"
             ) from error
+
+
+def _tell_cuts(response: Response, outcomes: Sequence[Outcome]) -> None:
+    """Say in headers what many an API's answer has no room for: that documents were cut, or scored in chunks."""
+    rankings = [each for each in outcomes if isinstance(each, Ranking)]
+    for name, count in (
+        ("x-rerankd-truncated-documents", sum(len(each.truncated) for each in rankings)),
+        ("x-rerankd-chunked-documents", sum(len(each.chunked) for each in rankings)),
+    ):
+        if count:
+            response.headers[name] = str(count)
 
 
 def _written(dialect: Dialect, call: Call, outcomes: Sequence[Outcome]) -> Answer:

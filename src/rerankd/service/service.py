@@ -16,12 +16,15 @@ from rerankd.metrics import Metrics
 from rerankd.models.loaded import LoadedModel
 from rerankd.models.pool import ModelPool
 from rerankd.scheduler.scheduler import Scheduler
+from rerankd.service.chunking import Chunking, plan
 from rerankd.service.flights import Flights
 from rerankd.service.limits import Limits
 from rerankd.service.ranking import rank
-from rerankd.types import Caller, ModelInfo, ModelState, Ranking, RerankRequest, ScoreType, Timing, Usage
+from rerankd.types import Caller, LongDocuments, ModelInfo, ModelState, Ranking, RerankRequest, ScoreType, Timing, Usage
 
 T = TypeVar("T")
+
+_CHUNKING = Chunking()
 
 
 @dataclass(slots=True)
@@ -36,13 +39,21 @@ class RerankService:
     """Models, a scheduler, a cache and limits, behind three verbs. Lives on one event loop."""
 
     def __init__(
-        self, *, pool: ModelPool, scheduler: Scheduler, cache: ScoreCache, limits: Limits, metrics: Metrics
+        self,
+        *,
+        pool: ModelPool,
+        scheduler: Scheduler,
+        cache: ScoreCache,
+        limits: Limits,
+        metrics: Metrics,
+        chunking: Chunking = _CHUNKING,
     ) -> None:
         self.metrics = metrics
         self._pool = pool
         self._scheduler = scheduler
         self._cache = cache
         self._limits = limits
+        self._chunking = chunking
         self._flights = Flights()
         # Tokenising and late-interaction arithmetic: two threads keep one giant request from holding up the others.
         self._texts = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rerankd-text")
@@ -106,8 +117,11 @@ class RerankService:
 
     async def _score(self, model: LoadedModel, request: RerankRequest, clock: _Clock) -> "_Scores":
         query = request.query
-        texts = [document.text for document in request.documents]
         model = _instructed(model, request.instruction)
+        began = time.perf_counter()
+        planned = await self._off_loop(lambda: plan(model.reader, request, self._chunking))
+        clock.tokenization_s = time.perf_counter() - began
+        texts = planned.texts
         keys = await self._off_loop(lambda: [pair_key(model.info.fingerprint, query, text) for text in texts])
         known = {key: entry for key, entry in zip(keys, await self._cache.get(keys), strict=True) if entry}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
@@ -118,12 +132,14 @@ class RerankService:
             found, own = await self._fly(model, query, left, clock)
             fresh |= found
             ran += own
-        _refuse_cut(request, known | fresh, model.info.max_tokens)
+        if not request.truncate or (request.long_documents or self._chunking.long_documents) is LongDocuments.ERROR:
+            _refuse_cut(known | fresh, model.info.max_tokens)
         self.metrics.pairs.labels(model.info.id, "network").inc(ran)
         self.metrics.pairs.labels(model.info.id, "cache").inc(len(keys) - ran)
-        entries = [known.get(key) or fresh[key] for key in keys]
+        entries = planned.combine([known.get(key) or fresh[key] for key in keys])
         self.metrics.truncated.labels(model.info.id).inc(sum(entry.truncated for entry in entries))
-        return _Scores(entries, cached=len(keys) - ran)
+        self.metrics.chunked.labels(model.info.id).inc(len(planned.chunked))
+        return _Scores(entries, pairs=len(keys), cached=len(keys) - ran, chunked=planned.chunked)
 
     async def _fly(
         self, model: LoadedModel, query: str, missing: Mapping[bytes, str], clock: _Clock
@@ -150,8 +166,8 @@ class RerankService:
         read = time.perf_counter()
         kept = await self._scheduler.run(model.engine, work.encodings, model=model.info.id, keep=work.keep)
         raw = await self._off_loop(lambda: work.finish(kept))
-        clock.tokenization_s = read - began
-        clock.inference_s = time.perf_counter() - read
+        clock.tokenization_s += read - began
+        clock.inference_s += time.perf_counter() - read
         cut = set(work.truncated)
         return {
             key: PairScore(float(raw[i]), work.tokens[i], i in cut)
@@ -164,8 +180,12 @@ class RerankService:
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
+    """One entry per document; `pairs` and `cached` count what was scored for them, chunks one by one."""
+
     entries: Sequence[PairScore]
+    pairs: int
     cached: int
+    chunked: tuple[int, ...]
 
 
 def _instructed(model: LoadedModel, instruction: str) -> LoadedModel:
@@ -179,9 +199,9 @@ def _instructed(model: LoadedModel, instruction: str) -> LoadedModel:
     return replace(model, info=info, reader=reader)
 
 
-def _refuse_cut(request: RerankRequest, scores: dict[bytes, PairScore], max_tokens: int) -> None:
+def _refuse_cut(scores: Mapping[bytes, PairScore], max_tokens: int) -> None:
     """A caller that forbids cutting gets an error instead of a score for half a document."""
-    if not request.truncate and any(score.truncated for score in scores.values()):
+    if any(score.truncated for score in scores.values()):
         raise InvalidRequest(
             f"a query and document together are longer than the model's {max_tokens} tokens, and truncation was "
             "forbidden: shorten the document, or allow truncation"
@@ -195,7 +215,8 @@ def _ranking(model: LoadedModel, request: RerankRequest, scores: _Scores, clock:
         items=rank([float(score) for score in final], request.top_n),
         model=model.info.id,
         score_type=ScoreType.LOGIT if request.raw_scores else model.info.score_type,
-        usage=Usage(sum(entry.tokens for entry in scores.entries), len(scores.entries), scores.cached),
+        usage=Usage(sum(entry.tokens for entry in scores.entries), scores.pairs, scores.cached),
         timing=Timing(total_s, clock.tokenization_s, clock.inference_s),
         truncated=tuple(i for i, entry in enumerate(scores.entries) if entry.truncated),
+        chunked=scores.chunked,
     )

@@ -51,7 +51,10 @@ def test_raw_scores_are_the_models_own(run: Run, tiny_model: Path, ranked: list[
     assert [hit["index"] for hit in answer["results"]] == [i for i, _ in ranked]
 
 
-def test_what_was_cut_and_how_long_it_took_is_said_beside(run: Run, tiny_model: Path) -> None:
+def test_what_was_cut_and_how_long_it_took_is_said_beside(
+    run: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RERANKD_LIMITS__LONG_DOCUMENTS", "truncate")
     outcome = run("rank", QUERY, "-m", str(tiny_model), "--timing", stdin="cats " * 200)
     cut, timing = outcome.err.splitlines()
     assert cut == "1 of 1 documents were cut to the model's limit"
@@ -71,7 +74,7 @@ def test_a_terminal_gets_a_table_that_fits_chinese_too(tiny_model: Path, workdir
     done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, env=environ, timeout=60, check=True)
     os.close(theirs)
     text = re.sub(r"\x1b\[\d*m", "", read_all(ours))  # bold is welcome, what a document holds is not
-    assert done.stderr == b"1 of 2 documents were cut to the model's limit\n"
+    assert done.stderr == b"1 of 2 documents were longer than the model reads: scored in chunks\n"
     heading, *rows = text.splitlines()
     assert heading.split() == ["rank", "score", "document"]
     assert len(rows) == 2

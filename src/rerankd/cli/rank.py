@@ -132,6 +132,8 @@ def _print(ranking: "Ranking", documents: Sequence[str], spent: dict[str, float]
         for place, ranked in enumerate(ranking, start=1)
     ]
     print_rows(_COLUMNS, rows)
+    if ranking.chunked:
+        note(f"{len(ranking.chunked)} of {len(documents)} documents were longer than the model reads: scored in chunks")
     if ranking.truncated:
         note(f"{len(ranking.truncated)} of {len(documents)} documents were cut to the model's limit")
     if spent:
@@ -156,6 +158,7 @@ def _json(ranking: "Ranking", documents: Sequence[str], spent: dict[str, float])
             "cached_pairs": ranking.usage.cached_pairs,
         },
         "truncated": list(ranking.truncated),
+        "chunked": list(ranking.chunked),
     }
     if spent:
         timing = ranking.timing

@@ -35,6 +35,7 @@ format: $(VENV)/.test ## Rewrite the code in the house's format
 docs: $(VENV)/.test ## Write the generated pages anew
 	PYTHONPATH=tests $(BIN)/python tests/cli_pages.py
 	PYTHONPATH=tests $(BIN)/python tests/connect_pages.py
+	PYTHONPATH=tests $(BIN)/python tests/quality_pages.py
 
 dist: $(VENV)/.test ## Build the wheel into dist/
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .

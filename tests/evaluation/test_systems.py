@@ -91,6 +91,8 @@ def test_a_run_is_measured_by_its_own_documents() -> None:
     assert verdict.values[:, 1].tolist() == [0.0, 1.0, 0.0], "MRR: no place for what it leaves out"
     assert 0 < verdict.values[1, 0] < 1
     assert not verdict.probabilities
+    certain = judge(RunFile("sure", lambda _: {"2": [("d", 0.9), ("c", 0.25)]}), [PETS], Rules())
+    assert certain.probabilities, "numbers from 0 to 1 are taken at their word"
 
 
 @pytest.mark.parametrize(

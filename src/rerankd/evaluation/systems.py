@@ -123,4 +123,7 @@ class RunFile:
         run = self.run(judged.name)
         for query in judged.queries:
             ranking = run.get(query.id, ())
-            yield Answer(tuple(id_ for id_, _ in ranking), tuple(score for _, score in ranking))
+            scores = tuple(score for _, score in ranking)
+            # A run does not say what its scores are; numbers from 0 to 1 are taken at their word.
+            kind = ScoreType.PROBABILITY if all(0 <= score <= 1 for score in scores) else None
+            yield Answer(tuple(id_ for id_, _ in ranking), scores, score_type=kind)

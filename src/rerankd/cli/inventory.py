@@ -1,8 +1,10 @@
 """What is known of models, and which of them are on this machine."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
+from rerankd.models.coverage import served
 from rerankd.registry.catalog import Card, cards
 from rerankd.registry.obtain import find
 from rerankd.registry.resolve import Entry
@@ -22,6 +24,17 @@ def items(access: Access) -> Iterator[dict[str, JsonValue]]:
             yield _held_facts(each)
 
 
+def matches(item: Mapping[str, JsonValue], *, lang: str, max_millions: float | None, licence: str) -> bool:
+    """Tell whether a model passes the filters; what is not known passes no filter that asks for it."""
+    languages = {str(each).casefold() for each in cast("Sequence[JsonValue]", item["languages"])}
+    size = item["parameters_millions"]
+    return (
+        (not lang or bool(languages & {lang.casefold(), "multilingual"}))
+        and (max_millions is None or (isinstance(size, int | float) and size <= max_millions))
+        and (not licence or licence.casefold() in str(item["licence"]).casefold())
+    )
+
+
 def card_facts(card: Card) -> dict[str, JsonValue]:
     """Return a card as a JSON object."""
     return {
@@ -32,9 +45,13 @@ def card_facts(card: Card) -> dict[str, JsonValue]:
         "languages": card.languages,
         "licence": card.licence,
         "family": card.family,
-        "max_tokens": card.max_tokens,
+        "max_tokens": card.max_tokens or None,
+        "parameters_millions": card.parameters_millions,
+        "precision_advice": card.precision,
+        "served": served(card),
         "source": card.source.source,
         "base": card.base,
+        "facts_from": card.facts_from,
     }
 
 
@@ -53,8 +70,12 @@ def _held_facts(each: Held) -> dict[str, JsonValue]:
         "licence": "",
         "family": "",
         "max_tokens": None,
+        "parameters_millions": None,
+        "precision_advice": "",
+        "served": None,
         "source": manifest.source,
         "base": "",
+        "facts_from": "",
         "here_bytes": manifest.size,
     }
 

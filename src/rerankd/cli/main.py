@@ -23,6 +23,7 @@ from rerankd.cli.options import State, debug_option
 from rerankd.cli.ps import ps
 from rerankd.cli.pull import pull, rm
 from rerankd.cli.rank import rank
+from rerankd.cli.recommend import recommend
 from rerankd.cli.serve import serve
 from rerankd.cli.settings import config
 from rerankd.cli.verify import verify
@@ -56,8 +57,8 @@ def version() -> None:
 
 
 for _command in (
-    serve, rank, evaluate, bench, pull, list_models, show, ps, verify, rm, bundle, connect, dialects, config,
-    doctor,
+    serve, rank, evaluate, bench, pull, list_models, show, recommend, ps, verify, rm, bundle, connect, dialects,
+    config, doctor,
 ):  # fmt: skip
     app.add_command(_command)
 

@@ -18,20 +18,41 @@ _COLUMNS = (
     Column("model"),
     Column("languages"),
     Column("family"),
+    Column("millions", number=True),
     Column("max tokens", number=True),
     Column("licence"),
+    Column("served"),
     Column("from"),
     Column("here", number=True),
     Column("description", shortened=True),
 )
 
 
+def _millions(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Read a number of parameters as people write it."""
+    if value is None:
+        return None
+    units = {"m": 1.0, "b": 1000.0}
+    digits, factor = (value[:-1], units[value[-1].lower()]) if value[-1:].lower() in units else (value, 1e-6)
+    try:
+        return float(digits) * factor
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no number of parameters: write 300M or 1.5B.") from error
+
+
 @click.command("list")
 @click.option("--here", "only_here", is_flag=True, help="Only those that are on this machine.")
+@click.option("--catalog", "only_catalog", is_flag=True, help="Only those with a card, whether they are here or not.")
+@click.option("--lang", default="", help="Only models for this language (zh, en, …), multilingual ones among them.")
+@click.option("--max-size", callback=_millions, default=None, help="At most this many parameters: 300M, 1.5B.")
+@click.option("--licence", default="", help="Only licences with this in their name: MIT, Apache.")
 @config_option
 @json_option
 @debug_option
-def list_models(only_here: bool, config_file: Path | None, as_json: bool) -> None:
+def list_models(
+    *, only_here: bool, only_catalog: bool, lang: str, max_size: float | None, licence: str, config_file: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """List the models that rerankd knows by name, and those on this machine, with the room they take.
 
     Any model of a hub (org/name) and any folder (./my-model) can be served too.
@@ -39,11 +60,17 @@ def list_models(only_here: bool, config_file: Path | None, as_json: bool) -> Non
     from rerankd.cli import inventory
 
     _, _, access = open_store(config_file)
-    facts = [item for item in inventory.items(access) if item["here_bytes"] is not None or not only_here]
+    facts = [
+        item
+        for item in inventory.items(access)
+        if (item["here_bytes"] is not None or not only_here)
+        and (item["served"] is not None or not only_catalog)
+        and inventory.matches(item, lang=lang, max_millions=max_size, licence=licence)
+    ]
     if as_json:
         print_json({"models": facts})
         return
-    names = ("id", "languages", "family", "max_tokens", "licence", "source")
+    names = ("id", "languages", "family", "parameters_millions", "max_tokens", "licence", "served", "source")
     rows = [
         [*(as_text(item[name]) for name in names), _room(item["here_bytes"]), as_text(item["description"])]
         for item in facts

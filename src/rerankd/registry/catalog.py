@@ -2,7 +2,14 @@
 
 A table of catalog.toml is a card; its name is the model's id (no "/" in it). Its keys:
 
-    title, description, languages, licence, family, max_tokens, base, aliases    facts for people
+    title, description, languages, licence, family, base, aliases    facts for people; "" is not known, or none
+    model_type = "bert"        what its config.json says, where a family knows only some
+    max_tokens                 the longest pair; absent: not known
+    parameters_millions        its size
+    active_millions            the same without the word table, of which a token reads one row: what a token costs
+    precision                  advice
+    quality = [{measure, figure, source}, ...]   published figures, each with its source
+    facts_from                 where the other facts were looked up
     hf = "org/name"            the repository on the Hugging Face hub ...
     revision = "..."           ... and its tag or commit, where not the newest is meant
     modelscope = "org/name"    the repository on ModelScope ...
@@ -47,7 +54,7 @@ class Card:
     """One known model.
 
     `names` are all names that reach it, `id` first; `references` are the places that have its files, in the order in
-    which they are asked; `quality` maps a data set to its figures.
+    which they are asked; `quality` maps a data set or measure to its figures; `max_tokens` 0 is not known.
     """
 
     id: str
@@ -61,6 +68,11 @@ class Card:
     names: tuple[str, ...]
     base: str = ""
     quality: JsonObject = field(default_factory=dict[str, JsonValue])
+    model_type: str = ""
+    parameters_millions: float | None = None
+    active_millions: float | None = None
+    precision: str = ""
+    facts_from: str = ""
     golden: tuple[Golden, ...] = ()
     golden_source: str = ""
     golden_tolerance: float = 0.0
@@ -100,15 +112,29 @@ def _card(name: str, table: Mapping[str, JsonValue]) -> Card:
         languages=_texts(table["languages"]),
         licence=str(table["licence"]),
         family=str(table["family"]),
-        max_tokens=int(cast("int", table["max_tokens"])),
+        max_tokens=int(cast("int", table.get("max_tokens", 0))),
         references=references,
         names=tuple(dict.fromkeys((name, *repositories, *_texts(table.get("aliases", ()))))),
         base=str(table.get("base", "")),
-        quality=cast("JsonObject", facts.get("quality", {})),
+        quality=_published(table) or cast("JsonObject", facts.get("quality", {})),
+        model_type=str(table.get("model_type", "")),
+        parameters_millions=_millions(table, "parameters_millions"),
+        active_millions=_millions(table, "active_millions"),
+        precision=str(table.get("precision", "")),
+        facts_from=str(table.get("facts_from", "")),
         golden=tuple(_golden(one) for one in cast("Sequence[Mapping[str, JsonValue]]", table.get("golden", ()))),
         golden_source=str(table.get("golden_source", "")),
         golden_tolerance=float(cast("float", table.get("golden_tolerance", 0.0))),
     )
+
+
+def _published(table: Mapping[str, JsonValue]) -> JsonObject:
+    rows = cast("Sequence[Mapping[str, JsonValue]]", table.get("quality", ()))
+    return {str(row["measure"]): {"figure": row["figure"], "source": row["source"]} for row in rows}
+
+
+def _millions(table: Mapping[str, JsonValue], name: str) -> float | None:
+    return float(cast("float", table[name])) if name in table else None
 
 
 def _golden(table: Mapping[str, JsonValue]) -> Golden:

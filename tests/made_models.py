@@ -155,6 +155,53 @@ def as_jina_v2(folder: Path, original: Path) -> Path:
     return folder
 
 
+def modernbert(folder: Path, tokenizer_class: str = "PreTrainedTokenizerFast", **config: Any) -> Path:
+    """ModernBERT with windows that reach four tokens to each side."""
+    tokenizer = tiny.wordpiece()
+    ids = {f"{role}_token_id": tokenizer.token_to_id(f"[{role.upper()}]") for role in ("pad", "cls", "sep")}
+    small = {
+        **SMALL,
+        **ids,
+        "bos_token_id": ids["cls_token_id"],
+        "eos_token_id": ids["sep_token_id"],
+        "num_hidden_layers": 4,
+        "local_attention": 8,
+        "max_position_embeddings": 64,
+    }
+    tokens = {
+        **BERT_TOKENS,
+        "tokenizer_class": tokenizer_class,
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+    merged: dict[str, Any] = {**small, **config}
+    return make(folder, "ModernBert", tokenizer, tokens, **merged)
+
+
+def deberta(folder: Path, tokens: Mapping[str, object] | None = None, **config: Any) -> Path:
+    """DeBERTa v3: distances in both directions, in buckets so few that far ones share."""
+    small: dict[str, Any] = {
+        **SMALL,
+        "max_position_embeddings": 64,
+        "relative_attention": True,
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": "p2c|c2p",
+        "position_biased_input": False,
+        "max_relative_positions": -1,
+    }
+    merged: dict[str, Any] = {**small, **config}
+    tokenizer_config: dict[str, object] = {
+        **BERT_TOKENS,
+        "tokenizer_class": "DebertaV2Tokenizer",
+        "do_lower_case": False,
+        "bos_token": "[CLS]",
+        "eos_token": "[SEP]",
+        **(tokens or {}),
+    }
+    return make(folder, "DebertaV2", tiny.deberta_unigram(), tokenizer_config, **merged)
+
+
 def as_published_gte(folder: Path, original: Path, **config: object) -> Path:
     """Write GTE as Alibaba publishes it: the same tensors below "new.", another configuration."""
     shutil.copytree(original, folder)

@@ -204,16 +204,23 @@ def wordpiece() -> Tokenizer:
     return tokenizer
 
 
+def deberta_unigram() -> Tokenizer:
+    """DeBERTa's kind of tokenizer."""
+    return _unigram(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"], "[UNK]")
+
+
 def unigram() -> Tokenizer:
     """XLM-RoBERTa's kind of tokenizer."""
+    return _finish_roberta(_unigram(_ROBERTA_SPECIALS, "<unk>"))
+
+
+def _unigram(specials: list[str], unknown: str) -> Tokenizer:
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=400, special_tokens=_ROBERTA_SPECIALS, unk_token="<unk>", show_progress=False
-    )
+    trainer = trainers.UnigramTrainer(vocab_size=400, special_tokens=specials, unk_token=unknown, show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
-    return _finish_roberta(tokenizer)
+    return tokenizer
 
 
 def byte_level() -> Tokenizer:

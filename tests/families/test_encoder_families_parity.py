@@ -26,6 +26,54 @@ CASES: dict[str, Callable[[Path], Path]] = {
     "gte": made_models.gte,
     "gte, segments": lambda folder: made_models.gte(folder, type_vocab_size=2),
     "gte, no segments, silu": lambda folder: made_models.gte(folder, type_vocab_size=0, hidden_act="silu"),
+    "modernbert, last layer whole": made_models.modernbert,
+    "modernbert, last layer windowed": lambda folder: made_models.modernbert(folder, num_hidden_layers=3),
+    "modernbert, tokenizer class that the reference passes over": lambda folder: made_models.modernbert(
+        folder, tokenizer_class="RobertaTokenizer", num_hidden_layers=2
+    ),
+    "modernbert, one layer": lambda folder: made_models.modernbert(folder, num_hidden_layers=1),
+    "modernbert, mean": lambda folder: made_models.modernbert(folder, classifier_pooling="mean", num_hidden_layers=3),
+    "modernbert, biases": lambda folder: made_models.modernbert(
+        folder, attention_bias=True, mlp_bias=True, norm_bias=True, classifier_bias=True, hidden_activation="silu"
+    ),
+    "modernbert, odd window": lambda folder: made_models.modernbert(
+        folder, local_attention=7, num_hidden_layers=5, classifier_activation="tanh", norm_eps=0.01
+    ),
+    "modernbert, window longer than any text": lambda folder: made_models.modernbert(folder, local_attention=200),
+    "modernbert, other bases": lambda folder: made_models.modernbert(
+        folder,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention", "sliding_attention"],
+        rope_parameters={
+            "full_attention": {"rope_type": "default", "rope_theta": 500.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+        },
+    ),
+    "deberta v3": made_models.deberta,
+    "deberta, one layer, no buckets": lambda folder: made_models.deberta(
+        folder, num_hidden_layers=1, position_buckets=-1, max_relative_positions=20
+    ),
+    "deberta, content asks only": lambda folder: made_models.deberta(folder, pos_att_type="c2p", share_att_key=False),
+    "deberta, distance asks only": lambda folder: made_models.deberta(
+        folder, pos_att_type=["p2c"], norm_rel_ebd="none", share_att_key=False, pooler_hidden_act="tanh"
+    ),
+    "deberta v2 xlarge: convolution": lambda folder: made_models.deberta(
+        folder, conv_kernel_size=3, conv_act="gelu", share_att_key=False
+    ),
+    "deberta, convolution beside the only layer": lambda folder: made_models.deberta(
+        folder, conv_kernel_size=3, conv_groups=2, num_hidden_layers=1, type_vocab_size=2, seed=3
+    ),
+    "deberta, absolute positions too": lambda folder: made_models.deberta(
+        folder, position_biased_input=True, type_vocab_size=2, embedding_size=16
+    ),
+    "deberta, no distances": lambda folder: made_models.deberta(
+        folder, relative_attention=False, pos_att_type=None, position_biased_input=True
+    ),
+    "deberta, lower case, punctuation apart": lambda folder: made_models.deberta(
+        folder, {"do_lower_case": True, "split_by_punct": True, "model_max_length": 17}
+    ),
+    "deberta, tokenizer.json as it is": lambda folder: made_models.deberta(
+        folder, {"tokenizer_class": "PreTrainedTokenizerFast"}
+    ),
 }
 
 

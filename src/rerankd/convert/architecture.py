@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from rerankd.convert import bert, gte
+from rerankd.convert import bert, deberta, gte, modernbert
 from rerankd.convert.base import Architecture
 from rerankd.convert.fields import Config
 from rerankd.errors import UnsupportedModel
@@ -16,6 +16,8 @@ KINDS: Mapping[str, Callable[[Config], Architecture]] = {
     "electra": bert.read_electra,
     "new": gte.read_new,
     "gte": gte.read_gte,
+    "deberta-v2": deberta.read_deberta,
+    "modernbert": modernbert.read_modernbert,
 }
 """config.json's `model_type` to what reads the rest of it."""
 

@@ -7,15 +7,20 @@ from typing import Literal, Protocol
 from rerankd.convert.layers import LayerWriter
 from rerankd.convert.weights import Weights
 
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "max"]
+POOLINGS: Sequence[Pooling] = ("cls", "mean", "max")
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A linear layer by its tensors' full name, its bias added if there is one, then an activation ("" for none)."""
+    """A linear layer by its tensors' full name, its bias added if there is one, then an activation ("" for none).
+
+    Where `around` is not "", what went in is added at last, through the linear layer of that name if the widths differ.
+    """
 
     name: str
     activation: str = ""
+    around: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,15 @@ class Norm:
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """Division by the vector's length, which is taken as 1e-12 if it is less."""
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """How the tokens' states become logits: pooled to one vector, then step by step."""
 
-    steps: Sequence[Linear | Norm]
+    steps: Sequence[Linear | Norm | Unit]
     pooling: Pooling = "cls"
 
 

@@ -6,7 +6,7 @@ Locking, the temporary folder and its renaming are the store's; here an existing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from rerankd.convert import heads, weights
+from rerankd.convert import heads, modular, weights
 from rerankd.convert.architecture import KINDS, read_architecture
 from rerankd.convert.base import Architecture
 from rerankd.convert.formats import Format, FullPrecision, PlainEightBits, Precision
@@ -46,8 +46,12 @@ def convert(snapshot: Snapshot, folder: Path) -> Graph:
         UnsupportedModel: the configuration or the weights are not those of a classifier that can be built exactly.
         ModelLoadError: the weights are damaged or do not fit the configuration.
     """
+    chain = modular.read_chain(snapshot) if modular.is_chain(snapshot) else None
 
     def write(layers: LayerWriter, architecture: Architecture) -> None:
+        if chain is not None:
+            heads.write_classifier(layers, architecture, chain.head, chain.weights)
+            return
         head = architecture.head(layers.weights, layers.prefix)
         heads.write_classifier(layers, architecture, head, layers.weights)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rerankd.convert.base import Architecture, Head, Linear, Norm, Pooling
+from rerankd.convert.base import Architecture, Head, Linear, Norm, Pooling, Unit
 from rerankd.convert.graph import ElementType, GraphBuilder
 from rerankd.convert.layers import LayerWriter, apply
 from rerankd.convert.weights import Weights
@@ -18,7 +18,8 @@ def write_classifier(layers: LayerWriter, architecture: Architecture, head: Head
         UnsupportedModel: the weights hold no such head.
     """
     build = layers.builder
-    absent = [step.name for step in head.steps if not weights.has(f"{step.name}.weight")]
+    names = [step.name for step in head.steps if not isinstance(step, Unit)]
+    absent = [name for name in names if not weights.has(f"{name}.weight")]
     if absent:
         raise UnsupportedModel(
             f"the weights have no {absent[0]!r}: this is no sequence classifier. A cross-encoder has one; "
@@ -29,18 +30,21 @@ def write_classifier(layers: LayerWriter, architecture: Architecture, head: Head
     for step in head.steps:
         states = _step(build, weights, states, step)
     build.node("Identity", [states], output=LOGITS)
-    labels = [weights.shape(f"{step.name}.weight")[0] for step in head.steps]
-    build.output(LOGITS, ElementType.FLOAT, ("batch", labels[-1]))
+    build.output(LOGITS, ElementType.FLOAT, ("batch", weights.shape(f"{names[-1]}.weight")[0]))
 
 
 def pool(build: GraphBuilder, states: str, pooling: Pooling) -> str:
     """One vector per sequence, shape `(batch, width)`; for "cls" the states are those of the first token alone."""
     if pooling == "cls":
         return build.node("Squeeze", [states, build.constant(np.array([1], np.int64))])
-    return build.node("ReduceMean", [states], {"axes": [1], "keepdims": 0})
+    return build.node({"mean": "ReduceMean", "max": "ReduceMax"}[pooling], [states], {"axes": [1], "keepdims": 0})
 
 
-def _step(build: GraphBuilder, weights: Weights, states: str, step: Linear | Norm) -> str:
+def _step(build: GraphBuilder, weights: Weights, states: str, step: Linear | Norm | Unit) -> str:
+    if isinstance(step, Unit):
+        length = build.node("ReduceL2", [states], {"axes": [1], "keepdims": 1})
+        least = build.constant(np.array([1e-12], np.float32))
+        return build.node("Div", [states, build.node("Max", [length, least])])
     inputs = [states, _tensor(build, weights, f"{step.name}.weight")]
     if weights.has(f"{step.name}.bias"):
         inputs.append(_tensor(build, weights, f"{step.name}.bias"))
@@ -49,8 +53,13 @@ def _step(build: GraphBuilder, weights: Weights, states: str, step: Linear | Nor
             # The operator's bias may be left out, but not in every version that has the operator.
             inputs.append(build.constant(np.zeros(weights.shape(f"{step.name}.weight"), np.float32)))
         return build.node("LayerNormalization", inputs, {"axis": -1, "epsilon": step.epsilon})
-    states = build.node("Gemm", inputs, {"transB": 1})
-    return apply(build, states, step.activation) if step.activation else states
+    result = build.node("Gemm", inputs, {"transB": 1})
+    result = apply(build, result, step.activation) if step.activation else result
+    if not step.around:
+        return result
+    if weights.has(f"{step.around}.weight"):
+        states = build.node("Gemm", [states, _tensor(build, weights, f"{step.around}.weight")], {"transB": 1})
+    return build.node("Add", [result, states])
 
 
 def _tensor(build: GraphBuilder, weights: Weights, name: str) -> str:

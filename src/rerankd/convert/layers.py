@@ -24,6 +24,7 @@ ACTIVATIONS: Mapping[str, str] = {
     "relu": "relu",
     **dict.fromkeys(("silu", "swish"), "silu"),
     "tanh": "tanh",
+    "sigmoid": "sigmoid",
 }
 """The activations that are built, by their name in transformers/activations.py, to what they compute."""
 
@@ -147,7 +148,7 @@ def apply(build: GraphBuilder, states: str, activation: str) -> str:
         return build.node("FastGelu", [states], domain=MICROSOFT)
     if kind == "silu":
         return build.node("Mul", [states, build.node("Sigmoid", [states])])
-    return build.node({"relu": "Relu", "tanh": "Tanh"}[kind], [states])
+    return build.node({"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[kind], [states])
 
 
 def check_shape(name: str, found: tuple[int, ...], said: tuple[int, ...]) -> None:

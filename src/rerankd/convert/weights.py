@@ -103,6 +103,22 @@ def open_weights(folder: Path, files: frozenset[str]) -> Weights:
     return Weights(tensors)
 
 
+def open_part(folder: Path, files: frozenset[str], part: str) -> Mapping[str, Tensor]:
+    """Read the names, shapes and places of the tensors in a folder within the model's.
+
+    Raises:
+        UnsupportedModel: it has no safetensors file.
+        ModelLoadError: the file is damaged.
+    """
+    name = f"{part}/{SINGLE}"
+    if name not in files:
+        raise UnsupportedModel(
+            f"the model has no {name}: save it once with save_pretrained(safe_serialization=True), "
+            "or choose a revision of it that has safetensors weights"
+        )
+    return _header(folder / name)
+
+
 def find_prefix(weights: Weights, table: str, prefixes: Sequence[str], what: str) -> str:
     """Which of the prefixes the name of the word table has; `what` is the kind of model, for the message.
 

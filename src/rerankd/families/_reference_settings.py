@@ -5,12 +5,13 @@ Sources there: cross_encoder/model.py `get_default_activation_fn`, base/modules/
 
 from collections.abc import Mapping, Sequence
 
+from rerankd.convert import modular
+from rerankd.convert.modular import MODULES_FILE
 from rerankd.errors import UnsupportedModel
-from rerankd.families._reference_tokenizer import ReferenceTokenizer, read_json, read_list
+from rerankd.families._reference_tokenizer import ReferenceTokenizer, read_json
 from rerankd.families.base import Snapshot
-from rerankd.types import JsonObject, JsonValue, ScoreType
+from rerankd.types import JsonObject, ScoreType
 
-MODULES_FILE = "modules.json"
 _SETTINGS_FILE = "config_sentence_transformers.json"
 _MODULE_FILE = "sentence_bert_config.json"
 _SCORE_TYPES: Mapping[str, ScoreType] = {"Sigmoid": ScoreType.PROBABILITY, "Identity": ScoreType.LOGIT}
@@ -22,23 +23,10 @@ def check_model(snapshot: Snapshot) -> None:
     Raises:
         UnsupportedModel: an embedding model, a classifier of several labels, or a model that wants a prompt.
     """
-    architecture = _architecture(snapshot.config)
-    modules = _modules(snapshot)
-    if "Pooling" in modules or (architecture and not architecture.endswith("ForSequenceClassification")):
-        raise UnsupportedModel(
-            f"this is {'an embedding model' if 'Pooling' in modules else f'a {architecture}'}, not a cross-encoder: "
-            "choose a reranker, whose config.json names an architecture that ends in ForSequenceClassification"
-        )
-    if modules and modules != ("Transformer",):
-        raise UnsupportedModel(
-            f"{MODULES_FILE} chains {' and '.join(modules)}: only a cross-encoder that is one Transformer can be served"
-        )
-    labels = count_labels(snapshot.config)
-    if labels != 1:
-        raise UnsupportedModel(
-            f"the classifier has {labels} labels: it sorts pairs into classes and gives no relevance; "
-            "a reranker has one label"
-        )
+    if modular.is_chain(snapshot):
+        modular.read_chain(snapshot)
+    else:
+        _check_classifier(snapshot)
     settings = _saved_settings(snapshot)
     prompt_name = settings.get("default_prompt_name")
     prompts = settings.get("prompts")
@@ -46,6 +34,27 @@ def check_model(snapshot: Snapshot) -> None:
         raise UnsupportedModel(
             f"the model puts the prompt {prompt_name!r} before each input: "
             f"clear default_prompt_name in {_SETTINGS_FILE} to serve it without"
+        )
+
+
+def _check_classifier(snapshot: Snapshot) -> None:
+    architecture = _architecture(snapshot.config)
+    modules = tuple(module.kind for module in modular.read_modules(snapshot))
+    if "Pooling" in modules or (architecture and not architecture.endswith("ForSequenceClassification")):
+        raise UnsupportedModel(
+            f"this is {'an embedding model' if 'Pooling' in modules else f'a {architecture}'}, not a cross-encoder: "
+            "choose a reranker, whose config.json names an architecture that ends in ForSequenceClassification"
+        )
+    if modules and modules != ("Transformer",):
+        raise UnsupportedModel(
+            f"{MODULES_FILE} chains {' and '.join(modules)}: only a cross-encoder that is one Transformer, or a "
+            "Transformer, a Pooling and what makes a score of it, can be served"
+        )
+    labels = count_labels(snapshot.config)
+    if labels != 1:
+        raise UnsupportedModel(
+            f"the classifier has {labels} labels: it sorts pairs into classes and gives no relevance; "
+            "a reranker has one label"
         )
 
 
@@ -103,17 +112,6 @@ def longest_pair(snapshot: Snapshot, tokenizer: ReferenceTokenizer, positions: i
 def _architecture(config: JsonObject) -> str:
     names = config.get("architectures")
     return str(names[0]) if isinstance(names, Sequence) and not isinstance(names, str) and names else ""
-
-
-def _modules(snapshot: Snapshot) -> tuple[str, ...]:
-    """The classes that modules.json chains, by their last name; () where there is no such file."""
-    if MODULES_FILE not in snapshot.files:
-        return ()
-    return tuple(_class_name(entry) for entry in read_list(snapshot, MODULES_FILE))
-
-
-def _class_name(entry: JsonValue) -> str:
-    return str(entry.get("type")).rpartition(".")[2] if isinstance(entry, Mapping) else ""
 
 
 def _saved_settings(snapshot: Snapshot) -> JsonObject:

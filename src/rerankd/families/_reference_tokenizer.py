@@ -30,8 +30,12 @@ _DEFAULT_CLASSES: Mapping[str, str] = {
     "gemma": "GemmaTokenizer",
     "distilbert": "BertTokenizer",
     "electra": "BertTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
     "gte": "XLMRobertaTokenizer",
 }
+_FILE_AS_IT_IS = frozenset({"modernbert"})
+"""Kinds of models for which the reference takes the file whole, whatever class is named
+(transformers/models/auto/tokenization_auto.py `MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS`)."""
 _SEGMENT_CLASSES = frozenset({"BertTokenizer", "ElectraTokenizer", "DebertaV2Tokenizer"})
 """Classes whose `model_input_names` hold token_type_ids."""
 _BERT_TOKENS = {"cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]"}
@@ -82,7 +86,7 @@ def load_tokenizer(snapshot: Snapshot) -> ReferenceTokenizer:
         raise
     named = config.get("tokenizer_class") or snapshot.config.get("tokenizer_class")
     name = str(named or _DEFAULT_CLASSES.get(str(snapshot.config.get("model_type")), "")).removesuffix("Fast")
-    if name in _REBUILD:
+    if name in _REBUILD and snapshot.config.get("model_type") not in _FILE_AS_IT_IS:
         _REBUILD[name](tokenizer, config, cast("JsonObject", json.loads(text)))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -193,6 +197,29 @@ def _rebuild_gemma(tokenizer: Tokenizer, _config: JsonObject, _file: JsonObject)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern=" ", behavior="merged_with_previous", invert=False)
 
 
+def _rebuild_deberta(tokenizer: Tokenizer, config: JsonObject, _file: JsonObject) -> None:
+    steps: list[normalizers.Normalizer] = [normalizers.Lowercase()] if config.get("do_lower_case") else []
+    steps += [
+        normalizers.Replace(Regex(r"\s{2,}|[\n\r\t]"), " "),
+        normalizers.NFC(),
+        normalizers.Strip(left=False, right=True),
+    ]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    scheme = "always" if config.get("add_prefix_space", True) else "first"
+    pieces: list[pre_tokenizers.PreTokenizer] = []
+    if config.get("split_by_punct"):
+        pieces.append(pre_tokenizers.Punctuation(behavior="isolated"))
+    pieces.append(pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(pieces)
+    tokens = _special_tokens(tokenizer, config, _BERT_TOKENS | {"bos_token": "[CLS]", "eos_token": "[SEP]"})
+    cls, sep = tokens["cls_token"], tokens["sep_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls}:0 $A:0 {sep}:0",
+        pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
+        special_tokens=[(token, _id(tokenizer, token)) for token in (cls, sep)],
+    )
+
+
 _REBUILD: Mapping[str, Callable[[Tokenizer, JsonObject, JsonObject], None]] = {
     "BertTokenizer": _rebuild_bert,
     "ElectraTokenizer": _rebuild_bert,
@@ -200,6 +227,7 @@ _REBUILD: Mapping[str, Callable[[Tokenizer, JsonObject, JsonObject], None]] = {
     "RobertaTokenizer": _rebuild_roberta,
     "XLMRobertaTokenizer": _rebuild_sentencepiece,
     "CamembertTokenizer": _rebuild_sentencepiece,
+    "DebertaV2Tokenizer": _rebuild_deberta,
     "Qwen2Tokenizer": _rebuild_qwen,
     "GemmaTokenizer": _rebuild_gemma,
 }

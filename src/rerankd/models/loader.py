@@ -18,6 +18,7 @@ from rerankd.families.base import CausalReader, Family, Reader, Snapshot
 from rerankd.models.engine_choice import choose_engine
 from rerankd.models.golden import check_golden
 from rerankd.models.loaded import LoadedModel
+from rerankd.models.unknown import describe
 from rerankd.registry import certificates
 from rerankd.registry.obtain import obtain
 from rerankd.registry.resolve import Entry
@@ -121,7 +122,7 @@ def _weight_bytes(graph: Graph) -> int:
 
 def graph_key(snapshot: Snapshot, store: Store) -> str:
     """Name what a graph is made of: the keys of all graphs made of these weights begin with it."""
-    return store.digest(_files(snapshot, ".safetensors", "config.json"))[:32]
+    return store.digest(_files(snapshot, ".safetensors", "config.json", "modules.json"))[:32]
 
 
 def take_snapshot(folder: Path) -> Snapshot:
@@ -157,13 +158,11 @@ def recognise(snapshot: Snapshot, known: str = "") -> tuple[str, Family]:
         fitting = [known]
     if len(fitting) == 1:
         return fitting[0], families[fitting[0]]
-    what = f"architectures {snapshot.config.get('architectures')}, model_type {snapshot.config.get('model_type')!r}"
     if fitting:
+        what = f"architectures {snapshot.config.get('architectures')}, model_type {snapshot.config.get('model_type')!r}"
         raise UnsupportedModel(f"the model ({what}) fits several families: {', '.join(fitting)}")
     raise UnsupportedModel(
-        f"the model ({what}) is no reranker that is known here (families tried: {', '.join(families)}): "
-        "rerankers are sequence classifiers with one label, such as BAAI/bge-reranker-base, or language models whose "
-        "folder or model card (README.md) names them: Qwen3-Reranker, mxbai-rerank v2, bge-reranker-v2-gemma"
+        f"{describe(snapshot)}. It is no reranker that is known here; families tried: {', '.join(families)}"
     )
 
 

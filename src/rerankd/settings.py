@@ -63,8 +63,13 @@ class AuthSettings(_Section):
 
     keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = ()
     """API keys; a caller sends one as `Authorization: Bearer KEY`, `api-key` or `x-api-key`. None: no key is needed."""
+    admin_keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = ()
+    """API keys that open everything, /admin too. Without one, here or in the keys file, /admin is closed."""
     keys_file: Path | None = None
-    """A file with one API key a line, in place of auth.keys."""
+    """A file of API keys beside those: what `rerankd keys new` writes (digests), or one key a line. It is read again
+    when it changes, and on SIGHUP."""
+    open_metrics: bool = True
+    """Answer /metrics without a key; false asks for one with the scope metrics or admin."""
     allow_open: bool = False
     """Serve beyond loopback without keys, knowingly: anybody who reaches the port can use it."""
 

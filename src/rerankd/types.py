@@ -195,8 +195,24 @@ class ModelInfo:
     in_flight: int = 0
 
 
+class Scope(StrEnum):
+    """What a key opens."""
+
+    RERANK = "rerank"
+    """Ranking, and what tells about the models."""
+    METRICS = "metrics"
+    """`/metrics`, where it is closed (`auth.open_metrics`)."""
+    ADMIN = "admin"
+    """Whatever changes the server. Never without a key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, after authentication. `name` is safe to log; the key itself never comes this far."""
+    """Who asks, after authentication. `name` is safe to log; the key itself never comes this far.
+
+    `anonymous`: no key was asked for, so that the name says nothing about who it is.
+    """
 
     name: str = "anonymous"
+    scopes: frozenset[Scope] = frozenset({Scope.RERANK, Scope.METRICS})
+    anonymous: bool = True

@@ -18,6 +18,7 @@ from rerankd.cli.connect import connect
 from rerankd.cli.dialects import dialects
 from rerankd.cli.doctor import doctor
 from rerankd.cli.evaluate import evaluate
+from rerankd.cli.keys import keys
 from rerankd.cli.models import list_models, show
 from rerankd.cli.options import State, debug_option
 from rerankd.cli.ps import ps
@@ -57,7 +58,7 @@ def version() -> None:
 
 
 for _command in (
-    serve, rank, evaluate, bench, pull, list_models, show, recommend, ps, verify, rm, bundle, connect, dialects,
+    serve, rank, evaluate, bench, pull, list_models, show, recommend, ps, verify, rm, bundle, connect, dialects, keys,
     config, doctor,
 ):  # fmt: skip
     app.add_command(_command)

@@ -10,10 +10,11 @@ from starlette.routing import Route
 
 from rerankd import __version__
 from rerankd.dialects.base import Answer
+from rerankd.errors import RerankError
 from rerankd.http.auth import Keys
-from rerankd.http.errors import respond
+from rerankd.http.errors import refusal, respond
 from rerankd.http.ports import Service
-from rerankd.types import ModelState
+from rerankd.types import ModelState, Scope
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>rerankd</title>
 <link rel="icon" href="static/favicon-32x32.png">
@@ -23,8 +24,8 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>rerankd</
 <li><a href="health">Health</a></li><li><a href="metrics">Metrics</a></li></ul></body></html>"""
 
 
-def routes(service: Service, keys: Keys) -> Sequence[Route]:
-    """Make the routes that open without a key."""
+def routes(service: Service, keys: Keys, *, open_metrics: bool = True) -> Sequence[Route]:
+    """Make the routes that open without a key; the metrics only if they are to."""
 
     async def root(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
@@ -35,7 +36,12 @@ def routes(service: Service, keys: Keys) -> Sequence[Route]:
     async def cluster_auth(_: Request) -> Response:
         return respond(Answer(200, {"auth": bool(keys)}))
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        try:
+            if not open_metrics:
+                keys.caller(request.headers, Scope.METRICS)
+        except RerankError as error:
+            return refusal(error)
         # Off the loop: the process's own numbers are read from files.
         text = await asyncio.to_thread(service.metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -7,6 +7,7 @@ from typing import cast
 
 from rerankd import machine, plugins
 from rerankd.cache.base import CacheFactory, ScoreCache
+from rerankd.engines._torch_devices import devices
 from rerankd.errors import ConfigError
 from rerankd.metrics import Metrics
 from rerankd.models.loader import Loader
@@ -33,6 +34,7 @@ def assemble(settings: Settings) -> RerankService:
         ConfigError: a model's name or the cache's URL means nothing here.
     """
     metrics = Metrics()
+    metrics.watch_devices(devices)
     loader = make_loader(settings)
     limits = Limits(
         max_documents=settings.limits.max_documents,

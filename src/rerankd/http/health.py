@@ -43,8 +43,8 @@ def routes(service: Service, keys: Keys, *, open_metrics: bool = True) -> Sequen
         except RerankError as error:
             return refusal(error)
         # Off the loop: the process's own numbers are read from files.
-        text = await asyncio.to_thread(service.metrics.text)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        text, kind = await asyncio.to_thread(service.metrics.exposition, request.headers.get("accept", ""))
+        return Response(text, media_type=kind)
 
     return (
         *_probes(service),

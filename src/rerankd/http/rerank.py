@@ -11,7 +11,7 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from rerankd import machine
+from rerankd import machine, phases
 from rerankd.dialects.base import Answer, AnswersEach, Call, Dialect, Incoming, Stamp
 from rerankd.dialects.detect import Directory, Place
 from rerankd.errors import DeadlineExceeded, ModelNotFound, RequestTooLarge, RerankError
@@ -56,6 +56,7 @@ class RerankEndpoint:
             dialect = self._dialect(place, incoming)
             known.dialect = dialect.name
             call = await _compute(size, partial(dialect.parse, incoming))
+            known.phases.add("read", known.started, time.perf_counter())
             return await self._answer(request, dialect, call, size, known)
         except ClientDisconnect:
             known.outcome = "cancelled"
@@ -72,10 +73,11 @@ class RerankEndpoint:
         known.model = self._label(call.requests[0].model)
         self._check(call)
         outcomes = await _unless_hung_up(request, self._rank(call, known.caller))
-        known.tokens = sum(each.usage.tokens for each in outcomes if isinstance(each, Ranking))
-        response = await _compute(size, lambda: errors.respond(_written(dialect, call, outcomes)))
+        known.add([each for each in outcomes if isinstance(each, Ranking)])
+        with phases.phase("write"):
+            response = await _compute(size, lambda: errors.respond(_written(dialect, call, outcomes)))
         known.outcome = "ok"
-        _tell_cuts(response, outcomes)
+        _tell_cuts(response, known)
         return response
 
     def _label(self, name: str) -> str:
@@ -113,12 +115,11 @@ class RerankEndpoint:
             ) from error
 
 
-def _tell_cuts(response: Response, outcomes: Sequence[Outcome]) -> None:
+def _tell_cuts(response: Response, known: Trace) -> None:
     """Say in headers what many an API's answer has no room for: that documents were cut, or scored in chunks."""
-    rankings = [each for each in outcomes if isinstance(each, Ranking)]
     for name, count in (
-        ("x-rerankd-truncated-documents", sum(len(each.truncated) for each in rankings)),
-        ("x-rerankd-chunked-documents", sum(len(each.chunked) for each in rankings)),
+        ("x-rerankd-truncated-documents", known.truncated),
+        ("x-rerankd-chunked-documents", known.chunked),
     ):
         if count:
             response.headers[name] = str(count)

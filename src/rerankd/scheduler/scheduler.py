@@ -38,6 +38,7 @@ class _Job:
     missing: int
     future: Future[list[Any]]
     admitted_at: float
+    on_start: Callable[[float], object] | None = None
     ticket: int = -1
     started: bool = False
     claimed: bool = False
@@ -65,6 +66,8 @@ class Scheduler:
         ]
         for worker in self._workers:
             worker.start()
+        self._metrics.workers.set(len(self._workers))
+        self._metrics.queue_limit.set(queue_tokens)
 
     @property
     def workers(self) -> int:
@@ -77,11 +80,13 @@ class Scheduler:
         return self._tokens
 
     async def run(
-        self, engine: Engine, encodings: Sequence[Encoding], *, model: str, keep: Callable[[int, Array], T]
-    ) -> list[T]:
+        self, engine: Engine, encodings: Sequence[Encoding], *, model: str, keep: Callable[[int, Array], T],
+        on_start: Callable[[float], object] | None = None,
+    ) -> list[T]:  # fmt: skip
         """Run all sequences; return what `keep(position, output)` made of each output, in order.
 
-        `keep` is called in the worker thread. Cancelling gives the places in the queue back at once.
+        `keep` is called in the worker thread, and so is `on_start`, once, with the time (`time.perf_counter`) at which
+        the first sequence's turn came. Cancelling gives the places in the queue back at once.
 
         Raises:
             Overloaded: the queue is full; says when to come back.
@@ -89,18 +94,20 @@ class Scheduler:
             EngineFailure: the network, or `keep`, failed on one of the sequences.
             ModelNotReady: the server is shutting down.
         """
-        return await asyncio.wrap_future(self.submit(engine, encodings, model=model, keep=keep))
+        return await asyncio.wrap_future(self.submit(engine, encodings, model=model, keep=keep, on_start=on_start))
 
     def submit(
-        self, engine: Engine, encodings: Sequence[Encoding], *, model: str, keep: Callable[[int, Array], T]
-    ) -> Future[list[T]]:
+        self, engine: Engine, encodings: Sequence[Encoding], *, model: str, keep: Callable[[int, Array], T],
+        on_start: Callable[[float], object] | None = None,
+    ) -> Future[list[T]]:  # fmt: skip
         """Admit a request whole, or refuse it; see `run`. `model` labels the metrics."""
         costs = [encoding.cost for encoding in encodings]
         future: Future[list[T]] = Future()
         if not costs:
             future.set_result([])
             return future
-        job = _Job(engine, model, encodings, keep, [None] * len(costs), len(costs), future, time.perf_counter())
+        now = time.perf_counter()
+        job = _Job(engine, model, encodings, keep, [None] * len(costs), len(costs), future, now, on_start)
         with self._lock:
             self._admit(sum(costs))
             job.ticket = self._turns.add(job, costs)
@@ -182,18 +189,27 @@ class Scheduler:
         for turn in batch:
             if not turn.job.started:
                 turn.job.started = True
-                waited_s = time.perf_counter() - turn.job.admitted_at
-                self._metrics.queue_seconds.labels(turn.job.model).observe(waited_s)
+                now = time.perf_counter()
+                self._metrics.queue_seconds.labels(turn.job.model).observe(now - turn.job.admitted_at)
+                if turn.job.on_start:
+                    turn.job.on_start(now)
         return batch
 
     def _done(self, batch: Sequence[Turn[_Job]], seconds: float) -> None:
         tokens = sum(turn.cost for turn in batch)
-        for turn in batch:
-            self._metrics.tokens.labels(turn.job.model).inc(turn.cost)
+        self._count(batch[0].job, len(batch), tokens, seconds)
         with self._lock:
             self._metrics.busy_workers.dec()
             self._add_tokens(-tokens)
             self._speed += _MEMORY_OF_SPEED * (tokens / max(seconds, 1e-6) - self._speed)
+
+    def _count(self, job: _Job, sequences: int, tokens: int, seconds: float) -> None:
+        """Count one run; an engine's batch is one model's."""
+        self._metrics.tokens.labels(job.model).inc(tokens)
+        self._metrics.batch_seconds.labels(job.model).observe(seconds)
+        self._metrics.batch_sequences.labels(job.model).observe(sequences)
+        if job.engine.max_batch_tokens:
+            self._metrics.batch_fill.labels(job.model).observe(tokens / job.engine.max_batch_tokens)
 
     def _deliver(self, batch: Sequence[Turn[_Job]], kept: Sequence[object]) -> None:
         whole: list[_Job] = []

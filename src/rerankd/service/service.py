@@ -5,13 +5,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from rerankd import phases
 from rerankd.cache.base import PairScore, ScoreCache, pair_key
+from rerankd.engines.base import Array
 from rerankd.errors import DeadlineExceeded, InvalidRequest
-from rerankd.families.base import CausalReader
+from rerankd.families.base import CausalReader, Work
 from rerankd.metrics import Metrics
 from rerankd.models.loaded import LoadedModel
 from rerankd.models.pool import ModelPool
@@ -100,6 +102,7 @@ class RerankService:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._limits.deadline_s), self._pool.use(request.model) as model:
+                phases.note("load", started, time.perf_counter())
                 clock = _Clock()
                 scores = await self._score(model, request, clock)
                 return _ranking(model, request, scores, clock, time.perf_counter() - started)
@@ -120,7 +123,9 @@ class RerankService:
         model = _instructed(model, request.instruction)
         began = time.perf_counter()
         planned = await self._off_loop(lambda: plan(model.reader, request, self._chunking))
-        clock.tokenization_s = time.perf_counter() - began
+        planned_at = time.perf_counter()
+        clock.tokenization_s = planned_at - began
+        phases.note("tokenise", began, planned_at)
         texts = planned.texts
         keys = await self._off_loop(lambda: [pair_key(model.info.fingerprint, query, text) for text in texts])
         known = {key: entry for key, entry in zip(keys, await self._cache.get(keys), strict=True) if entry}
@@ -137,8 +142,6 @@ class RerankService:
         self.metrics.pairs.labels(model.info.id, "network").inc(ran)
         self.metrics.pairs.labels(model.info.id, "cache").inc(len(keys) - ran)
         entries = planned.combine([known.get(key) or fresh[key] for key in keys])
-        self.metrics.truncated.labels(model.info.id).inc(sum(entry.truncated for entry in entries))
-        self.metrics.chunked.labels(model.info.id).inc(len(planned.chunked))
         return _Scores(entries, pairs=len(keys), cached=len(keys) - ran, chunked=planned.chunked)
 
     async def _fly(
@@ -153,7 +156,10 @@ class RerankService:
                 await self._cache.put(fresh)
         finally:
             self._flights.land(boarding, fresh)
-        landed = {key: await asyncio.shield(landing) for key, landing in boarding.shared.items()}
+        if not boarding.shared:
+            return fresh, len(fresh)
+        with phases.phase("queue"):
+            landed = {key: await asyncio.shield(landing) for key, landing in boarding.shared.items()}
         return fresh | {key: score for key, score in landed.items() if score}, len(fresh)
 
     async def _compute(
@@ -164,8 +170,8 @@ class RerankService:
         began = time.perf_counter()
         work = await self._off_loop(lambda: model.reader.read(query, texts))
         read = time.perf_counter()
-        kept = await self._scheduler.run(model.engine, work.encodings, model=model.info.id, keep=work.keep)
-        raw = await self._off_loop(lambda: work.finish(kept))
+        phases.note("tokenise", began, read)
+        raw = await self._run(model, work, read)
         clock.tokenization_s += read - began
         clock.inference_s += time.perf_counter() - read
         cut = set(work.truncated)
@@ -173,6 +179,20 @@ class RerankService:
             key: PairScore(float(raw[i]), work.tokens[i], i in cut)
             for i, key in enumerate(missing)
         }  # fmt: skip
+
+    async def _run(self, model: LoadedModel, work: Work[Any], began: float) -> Array:
+        """Wait for the workers and score; how long each took is noted, also where it ends in an error."""
+        turns: list[float] = []
+        try:
+            kept = await self._scheduler.run(
+                model.engine, work.encodings, model=model.info.id, keep=work.keep, on_start=turns.append
+            )
+            return await self._off_loop(lambda: work.finish(kept))
+        finally:
+            ended = time.perf_counter()
+            first = turns[0] if turns else ended
+            phases.note("queue", began, first)
+            phases.note("score", first, ended)
 
     async def _off_loop(self, compute: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._texts, compute)

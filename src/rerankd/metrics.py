@@ -6,6 +6,7 @@ phases. What is not served is counted under the model "".
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -100,7 +101,7 @@ class Metrics:
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return what a scraper gets and its media type: OpenMetrics, which carries exemplars, where it is accepted."""
         if "application/openmetrics-text" in accept:
-            return openmetrics.generate_latest(self._registry), OPENMETRICS
+            return cast("bytes", openmetrics.generate_latest(self._registry)), OPENMETRICS
         return self.text(), TEXT
 
     def _machine(self) -> Iterator[Metric]:

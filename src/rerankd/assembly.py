@@ -8,7 +8,7 @@ from typing import cast
 from rerankd import machine, plugins
 from rerankd.cache.base import CacheFactory, ScoreCache
 from rerankd.engines._torch_devices import devices
-from rerankd.errors import ConfigError
+from rerankd.errors import ConfigError, InvalidRequest
 from rerankd.metrics import Metrics
 from rerankd.models.loader import Loader
 from rerankd.models.pool import ModelPool
@@ -16,6 +16,7 @@ from rerankd.models.residence import Policy
 from rerankd.registry.resolve import Entry, resolve
 from rerankd.registry.store import Store
 from rerankd.scheduler.scheduler import Scheduler
+from rerankd.service.cascade import Cascade
 from rerankd.service.chunking import Chunking
 from rerankd.service.limits import Limits
 from rerankd.service.service import RerankService
@@ -54,8 +55,13 @@ def assemble(settings: Settings) -> RerankService:
     workers = machine.worker_threads(
         machine.usable_cores(), workers=scheduling.workers, reserved_cores=scheduling.reserved_cores
     )
-    scheduler = Scheduler(workers=workers, queue_tokens=scheduling.queue_tokens, metrics=metrics)
-    return RerankService(pool=pool, scheduler=scheduler, cache=cache, limits=limits, chunking=chunking, metrics=metrics)
+    scheduler = Scheduler(
+        workers=workers, queue_tokens=scheduling.queue_tokens, hang_s=scheduling.hang_s, metrics=metrics
+    )
+    return RerankService(
+        pool=pool, scheduler=scheduler, cache=cache, limits=limits, chunking=chunking, cascade=_cascade(settings),
+        metrics=metrics,
+    )  # fmt: skip
 
 
 def make_loader(settings: Settings) -> Loader:
@@ -130,8 +136,26 @@ def _policy(settings: Settings, entries: Sequence[Entry]) -> Policy:
     )
 
 
+def _cascade(settings: Settings) -> Cascade:
+    """Say how cascades run; the ids stand for the models that `models.default` names."""
+    default = [resolve(name).id for name in _stages(settings)]
+    return Cascade(
+        default=">".join(default) if len(default) > 1 else "",
+        documents=settings.cascade.documents,
+        deadline_s=settings.cascade.deadline_s,
+    )
+
+
+def _stages(settings: Settings) -> Sequence[str]:
+    try:
+        return Cascade().stages(settings.models.default)
+    except InvalidRequest as error:
+        raise ConfigError(f"models.default {settings.models.default!r} is no cascade: write FAST>LARGE") from error
+
+
 def _entries(settings: Settings) -> list[Entry]:
-    entries = [resolve(name) for name in (settings.models.default, *settings.models.served)]
+    """Name the models, the default first: of a cascade, the large one."""
+    entries = [resolve(name) for name in (*reversed(_stages(settings)), *settings.models.served)]
     unique: dict[str, Entry] = {}
     for entry in entries:
         if entry.id in unique and unique[entry.id].reference != entry.reference:

@@ -35,6 +35,7 @@ from rerankd.types import (
     Ranking,
     RerankRequest,
     ScoreType,
+    Stage,
     Usage,
 )
 
@@ -76,6 +77,11 @@ def read_ranking(answer: JsonObject) -> Ranking:
             usage=Usage(tokens=int(usage.get("total_tokens", 0)), pairs=len(items)),
             truncated=tuple(cast("Sequence[int]", meta.get("truncated_documents") or ())),
             chunked=tuple(cast("Sequence[int]", meta.get("chunked_documents") or ())),
+            unscored=tuple(cast("Sequence[int]", meta.get("unscored_documents") or ())),
+            stages=tuple(
+                Stage(str(stage["model"]), tuple(cast("Sequence[int]", stage["documents"])))
+                for stage in cast("Sequence[Mapping[str, JsonValue]]", meta.get("stages") or ())
+            ),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ServerUnreachable("the answer holds no ranking: is base_url a rerankd server?") from error

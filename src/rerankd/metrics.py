@@ -83,6 +83,12 @@ class Metrics:
         self.queue_limit = self._gauge("rerankd_queue_limit_tokens", "Tokens that may be admitted at once.")
         self.busy_workers = self._gauge("rerankd_busy_workers", "Worker threads running a network.")
         self.workers = self._gauge("rerankd_workers", "Worker threads there are.")
+        self.engine_failures = self._counter(
+            "rerankd_engine_failures", "Requests on which a network failed twice.", ["model"]
+        )
+        self.lost_workers = self._counter(
+            "rerankd_lost_workers", "Worker threads that hung or died in a batch and were replaced."
+        )
 
     def _declare_models(self) -> None:
         self.model_state = self._gauge("rerankd_model_state", "1 for the state a model is in.", ["model", "state"])
@@ -119,7 +125,7 @@ class Metrics:
         for name, doc, read in _DEVICE_GAUGES:
             yield _family(name, doc, "device", {device.name: read(device) for device in devices})
 
-    def _counter(self, name: str, doc: str, labels: Sequence[str]) -> Counter:
+    def _counter(self, name: str, doc: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(name, doc, labels, registry=self._registry)
 
     def _histogram(self, name: str, doc: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:

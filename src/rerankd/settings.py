@@ -54,6 +54,10 @@ class ServerSettings(_Section):
     """Connections served at once; more are answered 503."""
     body_timeout_s: Annotated[float, Field(gt=0)] = 30
     """Seconds a caller may take to send its body."""
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = 0
+    """Seconds after SIGTERM in which connections are still taken while /readyz already answers 503: as long as a load
+
+    balancer needs to notice."""
     shutdown_timeout_s: Annotated[float, Field(ge=0)] = 30
     """Seconds that requests in flight are given to finish when the server stops."""
 
@@ -78,7 +82,8 @@ class ModelsSettings(_Section):
     """Which models are served, and from where."""
 
     default: Annotated[str, Field(min_length=1)] = "rerankd-zh-en"
-    """The model that answers where a request names none: a catalog name, org/name, a folder, or NAME=MODEL."""
+    """The model that answers where a request names none: a catalog name, org/name, a folder, or NAME=MODEL. FAST>LARGE
+    is a cascade of two; `fast` is the bundled model."""
     served: tuple[str, ...] = ()
     """More models to load, beside the default."""
     store: Path | None = None
@@ -128,7 +133,10 @@ class SchedulingSettings(_Section):
     reserved_cores: Annotated[int, Field(ge=0, le=1024)] = 0
     """Cores left to other programs on this machine where scheduling.workers is 0; one always works."""
     queue_tokens: Annotated[int, Field(ge=1)] = 1_000_000
-    """Tokens that may wait; a request that does not fit is refused with the time to come back."""
+    """Tokens that may wait; a request that does not fit is refused with the time to come back. Requests of the
+    background lane may fill half of it."""
+    hang_s: Annotated[float, Field(gt=0, le=86400)] = 120
+    """Seconds after which a batch is given up and its worker replaced, if it is also 20 times slower than usual."""
 
 
 class LimitsSettings(_Section):
@@ -150,6 +158,15 @@ class LimitsSettings(_Section):
     """Tokens that neighbouring chunks share."""
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """Seconds after which a request is answered with an error."""
+
+
+class CascadeSettings(_Section):
+    """A fast model before a large one: a request's `model`, or models.default, says FAST>LARGE."""
+
+    deadline_s: Annotated[float, Field(gt=0, le=3600)] = 5
+    """Seconds for the whole answer where the request does not say how long it waits."""
+    documents: Annotated[int, Field(ge=0)] = 0
+    """How many of the best documents the large model scores at most; 0: as many as time allows."""
 
 
 class CacheSettings(_Section):
@@ -180,5 +197,6 @@ class Settings(_Section):
     models: ModelsSettings = ModelsSettings()
     scheduling: SchedulingSettings = SchedulingSettings()
     limits: LimitsSettings = LimitsSettings()
+    cascade: CascadeSettings = CascadeSettings()
     cache: CacheSettings = CacheSettings()
     logging: LoggingSettings = LoggingSettings()

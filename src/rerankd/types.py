@@ -32,6 +32,23 @@ class LongDocuments(StrEnum):
     """The request is refused."""
 
 
+class OnDeadline(StrEnum):
+    """What a caller wants when time runs out before every document is scored."""
+
+    ERROR = "error"
+    PARTIAL = "partial"
+    """The ranking of those that are scored by then, and the indexes of the others."""
+
+
+class Lane(StrEnum):
+    """Who goes first. Neither lane ever starves the other."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for the answer."""
+    BACKGROUND = "background"
+    """Nobody does: batches, evaluations. It gets what the interactive lane leaves, and a little beside it."""
+
+
 class ChunkScores(StrEnum):
     """How a document's score is made of its chunks' raw scores."""
 
@@ -65,6 +82,7 @@ class RerankRequest:
     `long_documents`, `max_chunks_per_doc` and `overlap_tokens` None mean what the server is set to; a request can ask
     for fewer chunks, not for more. `max_tokens_per_doc` cuts every document to that many tokens first.
     `instruction` tells a model that was trained with instructions what relevance means; other models pass over it.
+    `deadline_s` is how long the caller waits, in seconds; None means the server's limit, which it cannot exceed.
     """
 
     query: str
@@ -78,6 +96,9 @@ class RerankRequest:
     max_chunks_per_doc: int | None = None
     overlap_tokens: int | None = None
     max_tokens_per_doc: int | None = None
+    deadline_s: float | None = None
+    on_deadline: OnDeadline = OnDeadline.ERROR
+    lane: Lane = Lane.INTERACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +132,20 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A model of a cascade, and the indexes of the documents whose score is its own."""
+
+    model: str
+    documents: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking(Sequence[Ranked]):
     """The ordered answer: best first, ties by index.
 
     `model` is the served id. `truncated` holds the indexes of the documents of which something was not read,
-    `chunked` those of which several chunks were scored.
+    `chunked` those of which several chunks were scored, `unscored` those that are missing because time ran out.
+    `stages` tells which model of a cascade scored what; () where one model scored all.
     """
 
     items: tuple[Ranked, ...]
@@ -125,6 +155,8 @@ class Ranking(Sequence[Ranked]):
     timing: Timing = field(default_factory=Timing)
     truncated: tuple[int, ...] = ()
     chunked: tuple[int, ...] = ()
+    unscored: tuple[int, ...] = ()
+    stages: tuple[Stage, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Ranked: ...
@@ -135,6 +167,19 @@ class Ranking(Sequence[Ranked]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+class Health(StrEnum):
+    """Whether a server answers, and if not, what it waits for."""
+
+    READY = "ready"
+    LOADING = "loading"
+    FAILED = "failed"
+    """The default model cannot be loaded."""
+    UNWELL = "unwell"
+    """Batch after batch fails; it tries by itself until one succeeds."""
+    DRAINING = "draining"
+    """It is stopping: what is in flight is finished, nothing new should come."""
 
 
 class ModelState(StrEnum):

@@ -14,7 +14,9 @@ from rerankd.errors import RerankError
 from rerankd.http.auth import Keys
 from rerankd.http.errors import refusal, respond
 from rerankd.http.ports import Service
-from rerankd.types import ModelState, Scope
+from rerankd.types import Health, Scope
+
+_LOADED = frozenset({Health.READY, Health.UNWELL, Health.DRAINING})
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>rerankd</title>
 <link rel="icon" href="static/favicon-32x32.png">
@@ -30,7 +32,7 @@ def routes(service: Service, keys: Keys, *, open_metrics: bool = True) -> Sequen
     async def root(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(_PAGE)
-        about = {"name": "rerankd", "version": __version__, "ready": service.ready, "docs": "/docs"}
+        about = {"name": "rerankd", "version": __version__, "ready": service.health is Health.READY, "docs": "/docs"}
         return respond(Answer(200, about))
 
     async def cluster_auth(_: Request) -> Response:
@@ -56,20 +58,22 @@ def routes(service: Service, keys: Keys, *, open_metrics: bool = True) -> Sequen
 
 def _probes(service: Service) -> Sequence[Route]:
     async def health(_: Request) -> Response:
-        if service.ready:
+        now = service.health
+        if now is Health.READY:
             return respond(Answer(200, {"status": "healthy", "model_loaded": True, "unix": time.time()}))
-        return respond(Answer(503, {"status": _not_ready(service), "model_loaded": False}))
+        return respond(Answer(503, {"status": now.value, "model_loaded": now in _LOADED}))
 
     async def readyz(_: Request) -> Response:
-        if service.ready:
-            return respond(Answer(200, {"status": "ready"}))
-        return respond(Answer(503, {"status": _not_ready(service)}))
+        now = service.health
+        return respond(Answer(200 if now is Health.READY else 503, {"status": now.value}))
 
     async def livez(_: Request) -> Response:
+        if service.beyond_help:
+            return respond(Answer(503, {"status": "hung"}))
         return respond(Answer(200, {"status": "alive"}))
 
     async def well_known(_: Request) -> Response:
-        return respond(Answer(204 if service.ready else 503, None))
+        return respond(Answer(204 if service.health is Health.READY else 503, None))
 
     return (
         *(Route(path, health) for path in ("/health", "/healthz", "/ping")),
@@ -77,8 +81,3 @@ def _probes(service: Service) -> Sequence[Route]:
         Route("/livez", livez),
         Route("/.well-known/ready", well_known),
     )
-
-
-def _not_ready(service: Service) -> str:
-    """Tell a model that still loads from one that never will."""
-    return "failed" if service.model("").state is ModelState.FAILED else "loading"

@@ -30,6 +30,7 @@ class Trace:
     tokens: int = 0
     truncated: int = 0
     chunked: int = 0
+    unscored: int = 0
     outcome: str = ""
     status: int = 0
     phases: Phases = field(default_factory=Phases)
@@ -43,6 +44,7 @@ class Trace:
             self.tokens += ranking.usage.tokens
             self.truncated += len(ranking.truncated)
             self.chunked += len(ranking.chunked)
+            self.unscored += len(ranking.unscored)
 
 
 def attach(scope: Scope, phases: Phases | None = None) -> Trace:

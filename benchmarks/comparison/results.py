@@ -1,0 +1,127 @@
+"""What was measured, as raw samples: one dated file per machine, in which a repeated measurement replaces its former.
+
+Nothing is summarised here: medians, ratios and verdicts are made from the samples by whoever shows them.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from rerankd.bench.machine_facts import describe_machine
+from rerankd.bench.statistics import Spread, spread
+
+FORMAT = 1
+
+Samples = Mapping[str, Mapping[str, Sequence[float]]]
+"""Subject -> unit -> one figure per round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure that the project promises, and what was measured. `sense` says on which side of `limit` it has to be."""
+
+    what: str
+    sense: Literal[">=", "<="]
+    limit: float
+    measured: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the promise is kept."""
+        return self.measured >= self.limit if self.sense == ">=" else self.measured <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One measurement: a scenario on a model under one load (`case`). `figures` are single numbers, not repeated ones.
+
+    `busy` is how many processes wanted the machine's cores before it began (the load average of a minute): above a
+    few tenths, somebody else was at work.
+    """
+
+    scenario: str
+    model: str
+    case: str
+    samples: Samples = field(default_factory=dict[str, Mapping[str, Sequence[float]]])
+    figures: Mapping[str, float] = field(default_factory=dict[str, float])
+    goals: Sequence[Goal] = ()
+    notes: Sequence[str] = ()
+    quick: bool = False
+    measured_at: str = ""
+    busy: float | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it is replaced by."""
+        return self.scenario, self.model, self.case
+
+    def spread(self, subject: str, unit: str) -> Spread | None:
+        """Median and reach of a subject's figure; None where it was not measured."""
+        return spread(self.samples.get(subject, {}).get(unit, ()))
+
+    def ratio(self, subject: str, other: str, unit: str) -> Spread | None:
+        """Median and reach of the ratios of subject to other, round by round; None where one was not measured."""
+        ours, theirs = (self.samples.get(name, {}).get(unit, ()) for name in (subject, other))
+        return spread([one / two for one, two in zip(ours, theirs, strict=False) if two > 0])
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A file of results: the machine, the rivals' versions, the entries."""
+
+    name: str
+    date: str
+    machine: Mapping[str, Any]
+    rivals: Mapping[str, Mapping[str, str]]
+    entries: Sequence[Entry] = ()
+
+
+def read(file: Path) -> Results:
+    """Read a file of results.
+
+    Raises:
+        ValueError: it is of another format.
+    """
+    value = cast("dict[str, Any]", json.loads(file.read_text("utf-8")))
+    if value.pop("format", None) != FORMAT:
+        raise ValueError(f"{file.name} is no file of results of format {FORMAT}: measure anew")
+    return Results(**{**value, "entries": tuple(_entry(entry) for entry in value["entries"])})
+
+
+def add(folder: Path, name: str, entry: Entry, rivals: Mapping[str, Mapping[str, str]]) -> Path:
+    """Put an entry into today's file of that name, in the place of one with the same key; return the file."""
+    today = datetime.now(UTC).date().isoformat()
+    file = folder / f"{today}-{name}.json"
+    kept = [old for old in read(file).entries if old.key != entry.key] if file.is_file() else []
+    entries = sorted([*kept, entry], key=lambda one: one.key)
+    facts = asdict(describe_machine())
+    results = Results(name, today, facts, rivals, tuple(entries))
+    _write(file, json.dumps({"format": FORMAT, **asdict(results)}, indent=1, ensure_ascii=False))
+    return file
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def busy() -> float | None:
+    """The load average of the last minute; None where there is none."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def _entry(value: dict[str, Any]) -> Entry:
+    return Entry(**{**value, "goals": tuple(Goal(**goal) for goal in value["goals"]), "notes": tuple(value["notes"])})
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text + "\n")
+    Path(temporary).replace(file)

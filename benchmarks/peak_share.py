@@ -1,0 +1,86 @@
+"""How much of the machine's fp32 matrix peak rerankd reaches in process; the peak is measured between the rounds.
+
+Counted are the multiplications of the full model: what is saved without changing a score shows as speed.
+
+    python benchmarks/peak_share.py
+"""
+
+import time
+from collections.abc import Sequence
+
+import click
+from rerankd import Reranker, machine
+from rerankd.bench.peak import MatrixPeak
+
+from comparison import precision, shapes, work
+from comparison.processes import Failed
+from comparison.results import Entry, Goal
+from comparison.running import Options, interleave, record, scenario_options
+from comparison.work import Work
+
+NAME = "peak-share"
+GOALS = {"minilm-l6": 0.82, "bge-base": 0.90}
+_DOCUMENTS = {"minilm-l6": 100, "bge-base": 40}
+_PEAK_S = 0.6
+
+
+def run(options: Options) -> None:
+    """Measure every chosen model."""
+    for model in options.chosen(*GOALS):
+        record(options, _measure(model, options))
+
+
+def _measure(model: str, options: Options) -> Entry:
+    load = work.make(model, documents=_DOCUMENTS[model], count=1)
+    chosen = precision.in_process(shapes.reference(model), "fp32" if precision.setting() else "")
+    with MatrixPeak(machine.usable_cores()) as peak, Reranker(settings=chosen) as reranker:
+        warm = load.requests[0]
+        reranker.rank(warm.query, warm.documents[:10])
+
+        def measure(_name: str, _number: int) -> dict[str, float]:
+            before = peak.sample(_PEAK_S)
+            seconds = _seconds(reranker, load)
+            around = (before + peak.sample(_PEAK_S)) / 2
+            speed = _flops(load) / seconds
+            return {"tokens_per_s": load.tokens / seconds, "gflops": speed / 1e9, "peak_gflops": around / 1e9,
+                    "share": speed / around}  # fmt: skip
+
+        samples = interleave(["rerankd"], measure, rounds=options.repeats(7, quick=2), called=str)
+    entry = Entry(NAME, model, f"{_DOCUMENTS[model]} documents a call, fp32", samples)
+    return _with_goals(entry, model, samples["rerankd"]["gflops"], samples["rerankd"]["peak_gflops"])
+
+
+def _with_goals(entry: Entry, model: str, speeds: Sequence[float], peaks: Sequence[float]) -> Entry:
+    share = entry.spread("rerankd", "share")
+    if share is None:
+        return entry
+    goal = Goal(f"{model}: share of the matrix peak, in process", ">=", GOALS[model], share.median)
+    figures = {"share, median speed by the best peak seen": sorted(speeds)[len(speeds) // 2] / max(peaks)}
+    return Entry(entry.scenario, entry.model, entry.case, entry.samples, figures, [goal])
+
+
+def _seconds(reranker: Reranker, load: Work) -> float:
+    started = time.perf_counter()
+    for request in load.requests:
+        reranker.rank(request.query, request.documents)
+    return time.perf_counter() - started
+
+
+def _flops(load: Work) -> int:
+    if load.flops is None:
+        raise Failed("the operations of this model are not known")
+    return load.flops
+
+
+@click.command()
+@scenario_options
+def main(**options: object) -> None:
+    """Print rerankd's share of the matrix peak and write it to the results."""
+    try:
+        run(Options(**options))
+    except Failed as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

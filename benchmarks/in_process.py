@@ -1,9 +1,10 @@
 """In process: rerankd's library against sentence-transformers and FlashRank, and whether scores are the reference's.
 
-    python benchmarks/in_process.py --model minilm-l6
+python benchmarks/in_process.py --model minilm-l6
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -48,7 +49,9 @@ def _measure(model: str, options: Options) -> Entry:
         for worker in workers:
             worker.score(warm.requests)
         samples = interleave(workers, measure, rounds=options.repeats(5), called=lambda worker: worker.name)
-    differences = {name: largest_difference(scores[RERANKD], found) for name, found in scores.items() if name != RERANKD}
+    differences = {
+        name: largest_difference(scores[RERANKD], found) for name, found in scores.items() if name != RERANKD
+    }
     figures = {f"largest difference of logits, rerankd and {name}": value for name, value in differences.items()}
     every = [score for request in scores[RERANKD] for score in request]
     figures["spread of the logits (largest - smallest)"] = max(every) - min(every)
@@ -61,7 +64,7 @@ def _measure(model: str, options: Options) -> Entry:
 
 @click.command()
 @scenario_options
-def main(**options: object) -> None:
+def main(**options: Any) -> None:
     """Compare in-process reranking, same pairs, interleaved; print and write the figures."""
     try:
         run(Options(**options))

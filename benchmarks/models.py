@@ -1,7 +1,7 @@
 """Make the models that the comparisons use: published shapes, random weights.
 
-    python benchmarks/models.py              all of them (about 3 GB)
-    python benchmarks/models.py minilm-l6    one
+python benchmarks/models.py              all of them (about 3 GB)
+python benchmarks/models.py minilm-l6    one
 """
 
 import click

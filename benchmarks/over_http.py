@@ -7,6 +7,7 @@ A rival may take half a minute for one request: --rival, --clients and --model t
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -66,7 +67,7 @@ def _measure(model: str, servers: Sequence[Running], clients: int, options: Opti
 @click.option("--clients", multiple=True, type=int, default=CLIENTS, show_default=True, help="Clients at once.")
 @click.option("--rival", "rivals", multiple=True, type=click.Choice(list(RIVALS)), default=list(RIVALS),
               show_default=True, help="Servers to compare with.")  # fmt: skip
-def main(clients: tuple[int, ...], rivals: tuple[str, ...], **options: object) -> None:
+def main(clients: tuple[int, ...], rivals: tuple[str, ...], **options: Any) -> None:
     """Compare servers over HTTP, same requests, interleaved; print and write the figures."""
     try:
         run(Options(**options), clients, rivals)

@@ -7,16 +7,17 @@ Counted are the multiplications of the full model: what is saved without changin
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import click
-from rerankd import Reranker, machine
-from rerankd.bench.peak import MatrixPeak
 
 from comparison import precision, shapes, work
 from comparison.processes import Failed
 from comparison.results import Entry, Goal
 from comparison.running import Options, interleave, record, scenario_options
 from comparison.work import Work
+from rerankd import Reranker, machine
+from rerankd.bench.peak import MatrixPeak
 
 NAME = "peak-share"
 GOALS = {"minilm-l6": 0.82, "bge-base": 0.90}
@@ -74,7 +75,7 @@ def _flops(load: Work) -> int:
 
 @click.command()
 @scenario_options
-def main(**options: object) -> None:
+def main(**options: Any) -> None:
     """Print rerankd's share of the matrix peak and write it to the results."""
     try:
         run(Options(**options))

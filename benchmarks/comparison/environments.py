@@ -33,8 +33,8 @@ def python(name: str) -> str:
     click.echo(f"installing the environment {folder.name} (once)", err=True)
     if not interpreter.exists():
         venv.create(folder, with_pip=True)
-    command = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "-r", str(requirements)]
-    subprocess.run(command, check=True, timeout=_INSTALL_TIMEOUT_S, stdout=sys.stderr)
+    pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps"]
+    subprocess.run([*pip, "-r", str(requirements)], check=True, timeout=_INSTALL_TIMEOUT_S, stdout=sys.stderr)
     stamp.write_text(digest, "ascii")
     return str(interpreter)
 

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from comparison.processes import Failed
+from comparison.servers import Running
+from comparison.work import Work
 from rerankd.bench.load import Round, closed_loop
 from rerankd.bench.requests import BenchRequest
 from rerankd.bench.statistics import latency
 from rerankd.bench.targets import HttpTarget
-
-from comparison.processes import Failed
-from comparison.servers import Running
-from comparison.work import Work
 
 LIMIT_S = 240.0
 

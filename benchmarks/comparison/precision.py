@@ -1,10 +1,9 @@
 """The setting that chooses between fp32 and int8, found among rerankd's settings."""
 
-from rerankd import config
-from rerankd.settings import CacheSettings, ModelsSettings, Settings
-
 from comparison import places
 from comparison.processes import Failed
+from rerankd import config
+from rerankd.settings import CacheSettings, ModelsSettings, Settings
 
 
 def setting() -> str | None:

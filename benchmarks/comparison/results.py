@@ -40,8 +40,8 @@ class Goal:
 class Entry:
     """One measurement: a scenario on a model under one load (`case`). `figures` are single numbers, not repeated ones.
 
-    `busy` is how many processes wanted the machine's cores before it began (the load average of a minute): above a
-    few tenths, somebody else was at work.
+    `busy` is how many processes wanted the machine's cores when the program began (the load average of a minute): above
+    a few tenths, somebody else was at work.
     """
 
     scenario: str
@@ -90,7 +90,8 @@ def read(file: Path) -> Results:
     value = cast("dict[str, Any]", json.loads(file.read_text("utf-8")))
     if value.pop("format", None) != FORMAT:
         raise ValueError(f"{file.name} is no file of results of format {FORMAT}: measure anew")
-    return Results(**{**value, "entries": tuple(_entry(entry) for entry in value["entries"])})
+    entries = tuple(_entry(entry) for entry in value.pop("entries"))
+    return Results(**value, entries=entries)
 
 
 def add(folder: Path, name: str, entry: Entry, rivals: Mapping[str, Mapping[str, str]]) -> Path:
@@ -116,7 +117,8 @@ def busy() -> float | None:
 
 
 def _entry(value: dict[str, Any]) -> Entry:
-    return Entry(**{**value, "goals": tuple(Goal(**goal) for goal in value["goals"]), "notes": tuple(value["notes"])})
+    goals = tuple(Goal(**goal) for goal in value.pop("goals"))
+    return Entry(**value, goals=goals)
 
 
 def _write(file: Path, text: str) -> None:

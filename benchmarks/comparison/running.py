@@ -1,7 +1,7 @@
 """How a scenario is run: its options, its interleaved rounds, and where its figures go."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from comparison.processes import Failed
 from comparison.results import Entry
 
 Figures = Mapping[str, float]
+_MODELS = [*shapes.SHAPES, shapes.BUNDLED]
 S = TypeVar("S")
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -25,6 +26,7 @@ class Options:
     rounds: int = 0
     name: str = "comparison"
     folder: Path = places.RESULTS
+    busy: float | None = field(default_factory=results.busy)
 
     def chosen(self, *usual: str) -> Sequence[str]:
         """The models to measure: those asked for, as far as the scenario is about them."""
@@ -39,8 +41,9 @@ def scenario_options(decorated: _Decorated) -> _Decorated:
     """Add the options that all scenarios have, passed on as one `Options`."""
     options = (
         click.option("--quick", is_flag=True, help="Fewer rounds and requests: a look, no figure to quote."),
-        click.option("--model", "models", multiple=True, type=click.Choice([*shapes.SHAPES, shapes.BUNDLED]),
-                     help="Only this model (repeatable)."),  # fmt: skip
+        click.option(
+            "--model", "models", multiple=True, type=click.Choice(_MODELS), help="Only this model (repeatable)."
+        ),
         click.option("--rounds", default=0, help="Interleaved rounds [default: the scenario's]."),
         click.option("--name", default="comparison", show_default=True, help="Name of the results file."),
     )
@@ -70,14 +73,14 @@ def interleave(subjects: Sequence[S], measure: Callable[[S, int], Figures], *, r
                 continue
             for unit, value in figures.items():
                 samples.setdefault(name, {}).setdefault(unit, []).append(value)
-            told = ", ".join(f"{units.UNITS[unit].write(value)} {units.UNITS[unit].title}" for unit, value in figures.items())
+            told = ", ".join(units.once(unit, value) for unit, value in figures.items())
             click.echo(f"  round {number + 1} {name:22} {told}", err=True)
     return samples
 
 
 def record(options: Options, entry: Entry) -> None:
     """Write an entry to the results and print it."""
-    whole = replace(entry, quick=options.quick, measured_at=results.now())
+    whole = replace(entry, quick=options.quick, measured_at=results.now(), busy=options.busy)
     file = results.add(options.folder, options.name, whole, environments.versions())
     show(whole)
     click.echo(f"  -> {file.name}")

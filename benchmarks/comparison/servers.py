@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx2
-from rerankd.bench.process import MemoryUse, memory_use
 
 from comparison import environments, exports, places, precision, shapes
 from comparison.processes import Command, Failed, free_port, running, wait_until
+from rerankd.bench.process import MemoryUse, memory_use
 
 _START_TIMEOUT_S = 300.0
 
@@ -19,7 +19,11 @@ RERANKD_INT8 = "rerankd int8"
 TUTORIAL = "tutorial server"
 INFINITY_TORCH = "infinity torch"
 INFINITY_OPTIMUM = "infinity optimum"
-RIVALS: Mapping[str, str] = {"tutorial": TUTORIAL, "infinity-torch": INFINITY_TORCH, "infinity-optimum": INFINITY_OPTIMUM}
+RIVALS: Mapping[str, str] = {
+    "tutorial": TUTORIAL,
+    "infinity-torch": INFINITY_TORCH,
+    "infinity-optimum": INFINITY_OPTIMUM,
+}
 """By the name that the command line knows."""
 
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}

@@ -45,3 +45,8 @@ def times(found: Spread | None) -> str:
         return "–"
     reach = "" if found.least == found.most else f" ({found.least:.2f}–{found.most:.2f})"
     return f"{found.median:.2f}x{reach}"
+
+
+def once(unit: str, value: float) -> str:
+    """Write one figure with its unit's title."""
+    return f"{UNITS[unit].write(value)} {UNITS[unit].title}"

@@ -23,7 +23,7 @@ _ROBERTA_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
 
 def unigram(size: int) -> Tokenizer:
-    """XLM-RoBERTa's kind of tokenizer over the `size` most frequent pieces, `<mask>` last, as transformers builds it."""
+    """XLM-RoBERTa's kind of tokenizer, of the `size` most frequent pieces, as transformers builds it."""
     known = {piece for piece, _ in _pieces()}
     letters = [piece for piece, _ in _pieces() if len(piece.removeprefix(_MARK)) <= 1]
     frequent = [piece for piece, _ in sorted(_pieces(), key=lambda item: -item[1])]
@@ -50,9 +50,17 @@ def wordpiece(size: int) -> Tokenizer:
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + [str(digit) for digit in range(10)]
     starts = [piece.removeprefix(_MARK) for piece, _ in pieces if re.fullmatch(r"▁[a-z]+", piece)]
     ends = [f"##{piece}" for piece, _ in pieces if re.fullmatch(r"[a-z]+", piece)]
-    ordered = [*_BERT_SPECIALS, *letters, *(f"##{letter}" for letter in letters), *_PUNCTUATION, *starts, *ends, *single]
+    ordered = [
+        *_BERT_SPECIALS,
+        *letters,
+        *(f"##{letter}" for letter in letters),
+        *_PUNCTUATION,
+        *starts,
+        *ends,
+        *single,
+    ]
     vocabulary = {piece: place for place, piece in enumerate(list(dict.fromkeys(ordered))[:size])}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token of text
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from comparison import shapes
 from rerankd.bench.requests import BenchRequest, RequestMaker
 from rerankd.bench.texts import ModelTexts, open_texts
-
-from comparison import shapes
 
 _MOST_PAIR_TOKENS = 510
 """Two below the limit of 512: infinity's optimum engine cuts XLM-R at 514, one position more than there are."""

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rerankd.bench.requests import BenchRequest
-
 from comparison import environments, exports, places, shapes
 from comparison.processes import Command, Failed, Lines, last_words, running
+from rerankd.bench.requests import BenchRequest
 
 _START_TIMEOUT_S = 300.0
 _ANSWER_TIMEOUT_S = 240.0

@@ -8,7 +8,9 @@ from loop import answer_all
 from rerankd import Reranker
 from rerankd.settings import CacheSettings, ModelsSettings, Settings
 
-settings = Settings(models=ModelsSettings(default=sys.argv[1], store=Path(sys.argv[2])), cache=CacheSettings(url="off://"))
+settings = Settings(
+    models=ModelsSettings(default=sys.argv[1], store=Path(sys.argv[2])), cache=CacheSettings(url="off://")
+)
 reranker = Reranker(settings=settings)
 
 

@@ -47,7 +47,7 @@ def _measure(model: str, servers: Sequence[Running], clients: int, options: Opti
         return dict(measured.figures)
 
     samples = interleave(servers, measure, rounds=options.repeats(3), called=lambda server: server.name)
-    entry = Entry(NAME, model, f"{DOCUMENTS} documents, {clients} client{'s' if clients > 1 else ''}", samples)
+    entry = Entry(NAME, model, _case(clients, [server.name for server in servers]), samples)
     figures = {
         f"largest difference of scores, rerankd and {name}": largest_difference(scores[RERANKD], found)
         for name, found in scores.items()
@@ -60,6 +60,13 @@ def _measure(model: str, servers: Sequence[Running], clients: int, options: Opti
         if ratio
     ]
     return Entry(entry.scenario, entry.model, entry.case, samples, figures, goals)
+
+
+def _case(clients: int, servers: Sequence[str]) -> str:
+    """Name the load; where not everybody takes part, the rivals too, so that another rival's figures stay."""
+    rivals = [name for name in servers if name != RERANKD]
+    against = f", against {', '.join(rivals)}" if rivals and set(rivals) != set(RIVALS.values()) else ""
+    return f"{DOCUMENTS} documents, {clients} client{'s' if clients > 1 else ''}{against}"
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """Results to the page docs/benchmarks.md: every number in it comes from the file, none from a hand."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -124,7 +125,7 @@ def _goals(entries: Sequence[Entry]) -> Iterator[str]:
 
 def _sections(entries: Sequence[Entry]) -> Iterator[str]:
     for scenario, section in _SECTIONS.items():
-        found = [entry for entry in entries if entry.scenario == scenario]
+        found = [entry for entry in _ordered(entries) if entry.scenario == scenario]
         if found:
             yield f"## {section.heading}\n\n{section.about} `python {section.script}`\n"
             yield from _samples(found)
@@ -180,8 +181,14 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str
 
 
 def _ordered(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The page's order of scenarios; within one, numbers in names by their size."""
     order = list(_SECTIONS)
-    return sorted(entries, key=lambda entry: order.index(entry.scenario))
+    return sorted(entries, key=lambda entry: (order.index(entry.scenario), _natural(f"{entry.model} {entry.case}")))
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """A key by which "4 clients" comes before "16 clients"."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
 
 
 def _mark(entry: Entry) -> str:

@@ -5,6 +5,7 @@ Nothing is summarised here: medians, ratios and verdicts are made from the sampl
 
 import json
 import os
+import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -41,7 +42,7 @@ class Entry:
     """One measurement: a scenario on a model under one load (`case`). `figures` are single numbers, not repeated ones.
 
     `busy` is how many processes wanted the machine's cores when the program began (the load average of a minute): above
-    a few tenths, somebody else was at work.
+    a few tenths, somebody else was at work. `revision` is rerankd's commit.
     """
 
     scenario: str
@@ -53,6 +54,7 @@ class Entry:
     notes: Sequence[str] = ()
     quick: bool = False
     measured_at: str = ""
+    revision: str = ""
     busy: float | None = None
 
     @property
@@ -95,12 +97,19 @@ def read(file: Path) -> Results:
 
 
 def add(folder: Path, name: str, entry: Entry, rivals: Mapping[str, Mapping[str, str]]) -> Path:
-    """Put an entry into today's file of that name, in the place of one with the same key; return the file."""
+    """Put an entry into today's file of that name, in the place of one with the same key; return the file.
+
+    Raises:
+        ValueError: the file there is of another format or another machine.
+    """
     today = datetime.now(UTC).date().isoformat()
     file = folder / f"{today}-{name}.json"
-    kept = [old for old in read(file).entries if old.key != entry.key] if file.is_file() else []
-    entries = sorted([*kept, entry], key=lambda one: one.key)
     facts = asdict(describe_machine())
+    old = read(file) if file.is_file() else Results(name, today, facts, rivals)
+    if any(old.machine[fact] != facts[fact] for fact in ("cpu", "cores")):
+        raise ValueError(f"{file.name} was measured on another machine: choose another --name")
+    kept = [former for former in old.entries if former.key != entry.key]
+    entries = sorted([*kept, entry], key=lambda one: one.key)
     results = Results(name, today, facts, rivals, tuple(entries))
     _write(file, json.dumps({"format": FORMAT, **asdict(results)}, indent=1, ensure_ascii=False))
     return file
@@ -111,6 +120,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def revision(folder: Path) -> str:
+    """The commit that a folder is at, with a "+" where files differ from it; "" where it is no repository."""
+
+    def told(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        return told("rev-parse", "--short", "HEAD") + ("+" if told("status", "--porcelain", "src") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
 def busy() -> float | None:
     """The load average of the last minute; None where there is none."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
@@ -118,7 +140,8 @@ def busy() -> float | None:
 
 def _entry(value: dict[str, Any]) -> Entry:
     goals = tuple(Goal(**goal) for goal in value.pop("goals"))
-    return Entry(**value, goals=goals)
+    notes = tuple(value.pop("notes"))
+    return Entry(**value, goals=goals, notes=notes)
 
 
 def _write(file: Path, text: str) -> None:

@@ -80,7 +80,9 @@ def interleave(subjects: Sequence[S], measure: Callable[[S, int], Figures], *, r
 
 def record(options: Options, entry: Entry) -> None:
     """Write an entry to the results and print it."""
-    whole = replace(entry, quick=options.quick, measured_at=results.now(), busy=options.busy)
+    whole = replace(
+        entry, quick=options.quick, measured_at=results.now(), busy=options.busy, revision=results.revision(places.ROOT)
+    )
     file = results.add(options.folder, options.name, whole, environments.versions())
     show(whole)
     click.echo(f"  -> {file.name}")

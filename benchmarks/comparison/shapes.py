@@ -46,7 +46,7 @@ class Shape:
         return 4 * self.width
 
 
-SHAPES: Mapping[str, Shape] = {
+SHAPES: dict[str, Shape] = {
     "minilm-l6": Shape("bert", 6, 384, 12, 512, 30_522, 30_522, "cross-encoder/ms-marco-MiniLM-L6-v2"),
     "bge-base": Shape("xlm-roberta", 12, 768, 12, 514, 24_000, 24_000, "BAAI/bge-reranker-base"),
     "bge-base-250k": Shape("xlm-roberta", 12, 768, 12, 514, 250_002, 24_000, "BAAI/bge-reranker-base"),

@@ -9,6 +9,7 @@ from comparison.results import Entry, Results
 from comparison.running import compared
 
 _GIB = 1 << 30
+_BUSY = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ writes the page from a file of results.
   from the bundled model's pieces.
 - Texts are prose of common English and Chinese words, documents log-normal with a median of 150 tokens, 30 to 500.
   Tokens are those of the pairs without padding, the same for everyone.
-- A figure measured in a short run (`--quick`) is marked. "busy" is the load average when the program began: above a
-  few tenths somebody else was using the machine.
+- A figure measured in a short run (`--quick`) is marked. "busy" is how many cores were in use before the program
+  began, where that was more than a few tenths: somebody else was at work.
 """
 
 
@@ -193,7 +194,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 def _mark(entry: Entry) -> str:
     marks = ["quick"] if entry.quick else []
-    marks += [f"busy {entry.busy:g}"] if entry.busy is not None else []
+    marks += [f"busy {entry.busy:g}"] if (entry.busy or 0) > _BUSY else []
     return ", ".join(marks)
 
 

@@ -1,7 +1,10 @@
 """Where things lie: the repository, the models and stores that are made once, the rivals' environments, results."""
 
+import hashlib
 import os
 from pathlib import Path
+
+import rerankd
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -20,8 +23,14 @@ def model_folder(name: str) -> Path:
 
 
 def store() -> Path:
-    """Rerankd's store of converted models."""
-    return CACHE / "store"
+    """Rerankd's store of converted models: one per state of the converter's source.
+
+    A store names what it holds by rerankd's version, which stays the same while somebody changes the converter.
+    """
+    source = Path(rerankd.__file__).parent
+    parts = sorted([*source.glob("convert/**/*.py"), *source.glob("models/loader.py")])
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
+    return CACHE / "store" / digest
 
 
 def log_file(name: str) -> Path:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -41,8 +42,8 @@ class Goal:
 class Entry:
     """One measurement: a scenario on a model under one load (`case`). `figures` are single numbers, not repeated ones.
 
-    `busy` is how many processes wanted the machine's cores when the program began (the load average of a minute): above
-    a few tenths, somebody else was at work. `revision` is rerankd's commit.
+    `busy` is how many cores were in use when the program began: above a few tenths, somebody else was at work.
+    `revision` is rerankd's commit.
     """
 
     scenario: str
@@ -133,9 +134,25 @@ def revision(folder: Path) -> str:
         return ""
 
 
-def busy() -> float | None:
-    """The load average of the last minute; None where there is none."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+def busy(seconds: float = 0.2) -> float | None:
+    """How many cores are in use, watched for so long; None where the system does not tell (elsewhere than on Linux)."""
+    before = _used_and_all()
+    time.sleep(seconds)
+    after = _used_and_all()
+    if before is None or after is None or after[1] == before[1]:
+        return None
+    return round((after[0] - before[0]) / (after[1] - before[1]) * (os.cpu_count() or 1), 2)
+
+
+def _used_and_all() -> tuple[int, int] | None:
+    """Ticks of all cores since the machine started: used, and used or not."""
+    try:
+        line = Path("/proc/stat").read_text("ascii").splitlines()[0]
+    except OSError:
+        return None
+    ticks = [int(word) for word in line.split()[1:9]]  # guests' ticks, which follow, are counted in these
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
 
 
 def _entry(value: dict[str, Any]) -> Entry:

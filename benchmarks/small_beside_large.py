@@ -49,21 +49,24 @@ def _measure(model: str, options: Options) -> Entry:
         work.make(model, documents=SMALL, count=count).requests,
         work.make(model, documents=LARGE, count=8, first=1000).requests,
     )
-    seconds: dict[str, list[float]] = {_ALONE: [], _BESIDE: []}
+    seconds: dict[tuple[str, int], list[float]] = {}
     with serving([RERANKD], model) as (server,):
 
-        def measure(phase: str, _number: int) -> dict[str, float]:
+        def measure(phase: str, number: int) -> dict[str, float]:
             found = asyncio.run(_small(server, loads, beside=phase == _BESIDE))
-            seconds[phase] += found
+            seconds[phase, number] = found
             told = latency(found)
             return {"p50_s": told.p50_s, "p99_s": told.p99_s} if told else {}
 
         samples = interleave([_ALONE, _BESIDE], measure, rounds=options.repeats(3), called=str)
-    alone, beside = (latency(seconds[phase]) for phase in (_ALONE, _BESIDE))
+    pooled: dict[str, list[float]] = {_ALONE: [], _BESIDE: []}
+    for (phase, _), found in seconds.items():
+        pooled[phase] += found
+    alone, beside = (latency(pooled[phase]) for phase in (_ALONE, _BESIDE))
     if alone is None or beside is None:
         raise Failed("no request was answered")
     figures = {
-        "small requests in each phase, all rounds": len(seconds[_ALONE]),
+        "small requests in each phase, all rounds": len(pooled[_ALONE]),
         "p99 alone, s": alone.p99_s,
         "p99 beside, s": beside.p99_s,
         "p50 beside by p50 alone": beside.p50_s / alone.p50_s,

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from comparison import units
+from comparison.disturbance import NOTICEABLE, OTHERS
 from comparison.results import Entry, Results
 from comparison.running import compared
 
 _GIB = 1 << 30
-_BUSY = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ writes the page from a file of results.
   from the bundled model's pieces.
 - Texts are prose of common English and Chinese words, documents log-normal with a median of 150 tokens, 30 to 500.
   Tokens are those of the pairs without padding, the same for everyone.
-- A figure measured in a short run (`--quick`) is marked. "busy" is how many cores were in use before the program
-  began, where that was more than a few tenths: somebody else was at work.
+- A figure measured in a short run (`--quick`) is marked. "disturbed" tells how many cores other programs used
+  meanwhile, where that was noticeable: a round is measured up to three times to get around them.
 """
 
 
@@ -135,6 +135,7 @@ def _sections(entries: Sequence[Entry]) -> Iterator[str]:
 
 def _samples(entries: Sequence[Entry]) -> Iterator[str]:
     names = list(dict.fromkeys(unit for entry in entries for by_unit in entry.samples.values() for unit in by_unit))
+    names = [name for name in names if name != OTHERS]
     if not names:
         return
     compares = any(units.UNITS[unit].ratios for unit in names) and any(len(entry.samples) > 1 for entry in entries)
@@ -194,7 +195,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 def _mark(entry: Entry) -> str:
     marks = ["quick"] if entry.quick else []
-    marks += [f"busy {entry.busy:g}"] if (entry.busy or 0) > _BUSY else []
+    marks += [f"disturbed: {entry.disturbed:.1f} cores"] if entry.disturbed > NOTICEABLE else []
     return ", ".join(marks)
 
 

@@ -7,13 +7,13 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from comparison.disturbance import OTHERS
 from rerankd.bench.machine_facts import describe_machine
 from rerankd.bench.statistics import Spread, spread
 
@@ -43,7 +43,7 @@ class Entry:
     """One measurement: a scenario on a model under one load (`case`). `figures` are single numbers, not repeated ones.
 
     `busy` is how many cores were in use when the program began: above a few tenths, somebody else was at work.
-    `revision` is rerankd's commit.
+    A round's samples tell the same of the round (`disturbance.OTHERS`). `revision` is rerankd's commit.
     """
 
     scenario: str
@@ -62,6 +62,12 @@ class Entry:
     def key(self) -> tuple[str, str, str]:
         """What it is replaced by."""
         return self.scenario, self.model, self.case
+
+    @property
+    def disturbed(self) -> float:
+        """The most cores that others used: during a round, or before where no round tells."""
+        told = [cores for by_unit in self.samples.values() for cores in by_unit.get(OTHERS, ())]
+        return max(told, default=self.busy or 0.0)
 
     def spread(self, subject: str, unit: str) -> Spread | None:
         """Median and reach of a subject's figure; None where it was not measured."""
@@ -132,27 +138,6 @@ def revision(folder: Path) -> str:
         return told("rev-parse", "--short", "HEAD") + ("+" if told("status", "--porcelain", "src") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
-
-
-def busy(seconds: float = 0.2) -> float | None:
-    """How many cores are in use, watched for so long; None where the system does not tell (elsewhere than on Linux)."""
-    before = _used_and_all()
-    time.sleep(seconds)
-    after = _used_and_all()
-    if before is None or after is None or after[1] == before[1]:
-        return None
-    return round((after[0] - before[0]) / (after[1] - before[1]) * (os.cpu_count() or 1), 2)
-
-
-def _used_and_all() -> tuple[int, int] | None:
-    """Ticks of all cores since the machine started: used, and used or not."""
-    try:
-        line = Path("/proc/stat").read_text("ascii").splitlines()[0]
-    except OSError:
-        return None
-    ticks = [int(word) for word in line.split()[1:9]]  # guests' ticks, which follow, are counted in these
-    idle = ticks[3] + ticks[4]
-    return sum(ticks) - idle, sum(ticks)
 
 
 def _entry(value: dict[str, Any]) -> Entry:

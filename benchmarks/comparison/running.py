@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from comparison import environments, places, results, shapes, units
+from comparison import disturbance, environments, places, results, shapes, units
 from comparison.processes import Failed
 from comparison.results import Entry
 
@@ -26,7 +27,7 @@ class Options:
     rounds: int = 0
     name: str = "comparison"
     folder: Path = places.RESULTS
-    busy: float | None = field(default_factory=results.busy)
+    busy: float | None = field(default_factory=disturbance.busy)
 
     def chosen(self, *usual: str) -> Sequence[str]:
         """The models to measure: those asked for, as far as the scenario is about them."""
@@ -66,7 +67,7 @@ def interleave(subjects: Sequence[S], measure: Callable[[S, int], Figures], *, r
             if name in failed:
                 continue
             try:
-                figures = measure(subject, number)
+                figures = disturbance.undisturbed(partial(measure, subject, number))
             except Failed as error:
                 failed.add(name)
                 click.echo(f"  {name} failed: {error}", err=True)

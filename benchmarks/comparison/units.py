@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from comparison.disturbance import OTHERS
 from rerankd.bench.statistics import Spread
 
 
@@ -25,6 +26,7 @@ UNITS: Mapping[str, Unit] = {
     "p99_s": Unit("p99, s", lambda value: f"{value:.3f}"),
     "rss_mb": Unit("RSS, MB", lambda value: f"{value:,.0f}"),
     "peak_rss_mb": Unit("peak RSS, MB", lambda value: f"{value:,.0f}"),
+    OTHERS: Unit("cores used by others", lambda value: f"{value:.2f}"),
     "seconds": Unit("seconds", lambda value: f"{value:.2f}"),
 }
 

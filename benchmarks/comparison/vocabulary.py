@@ -13,8 +13,7 @@ from typing import cast
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from rerankd.registry.resolve import resolve
-from rerankd.sources.bundled import SOURCE
+import rerankd
 
 _MARK = "▁"
 _PUNCTUATION = ",.;:!?-()'\"/，。；：！？、"
@@ -74,7 +73,7 @@ def wordpiece(size: int) -> Tokenizer:
 
 def bundled_folder() -> Path:
     """Where the bundled model's files are."""
-    return SOURCE.fetch(resolve("rerankd-zh-en").reference)
+    return Path(rerankd.__file__).parent / "bundled" / "rerankd-zh-en"
 
 
 @cache

@@ -54,7 +54,7 @@ def test_loads_are_in_the_order_of_their_size() -> None:
 
 def test_a_figure_of_a_short_run_is_marked() -> None:
     entry = Entry("memory", "minilm-l6", "server", figures={"RSS, MB": 200.0}, quick=True, busy=1.5)
-    assert "| minilm-l6 | RSS, MB | 200 | quick, busy 1.5 |" in made(entry)
+    assert "| minilm-l6 | RSS, MB | 200 | quick, disturbed: 1.5 cores |" in made(entry)
 
 
 def test_without_results_the_remedy_is_named(tmp_path: Path) -> None:

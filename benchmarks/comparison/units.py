@@ -21,7 +21,7 @@ UNITS: Mapping[str, Unit] = {
     "pairs_per_s": Unit("pairs/s", lambda value: f"{value:,.2f}" if value < 10 else f"{value:,.1f}"),
     "gflops": Unit("GFLOP/s", lambda value: f"{value:,.1f}"),
     "peak_gflops": Unit("matrix peak, GFLOP/s", lambda value: f"{value:,.1f}"),
-    "share": Unit("share of the peak", lambda value: f"{value:.1%}"),
+    "share": Unit("share of the peak around it", lambda value: f"{value:.1%}"),
     "p50_s": Unit("p50, s", lambda value: f"{value:.3f}"),
     "p99_s": Unit("p99, s", lambda value: f"{value:.3f}"),
     "rss_mb": Unit("RSS, MB", lambda value: f"{value:,.0f}"),

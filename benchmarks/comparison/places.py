@@ -12,8 +12,8 @@ SUBJECTS = BENCHMARKS / "subjects"
 REQUIREMENTS = BENCHMARKS / "environments"
 RESULTS = BENCHMARKS / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
-ENVIRONMENTS = Path(os.environ.get("RERANKD_BENCH_ENVIRONMENTS", ROOT / ".venvs"))
-CACHE = Path(os.environ.get("RERANKD_BENCH_CACHE", ROOT / ".cache" / "benchmarks"))
+ENVIRONMENTS = Path(os.environ.get("BENCHMARKS_ENVIRONMENTS", ROOT / ".venvs"))
+CACHE = Path(os.environ.get("BENCHMARKS_CACHE", ROOT / ".cache" / "benchmarks"))
 """Models, converted graphs and logs: gigabytes, made again when they are missing."""
 
 

@@ -4,14 +4,10 @@ python benchmarks/in_process.py --model minilm-l6
 """
 
 from collections.abc import Sequence
-from typing import Any
-
-import click
 
 from comparison import shapes, work
-from comparison.processes import Failed
 from comparison.results import Entry, Goal
-from comparison.running import Options, interleave, largest_difference, record, scenario_options
+from comparison.running import Options, command, interleave, largest_difference, record
 from comparison.workers import FLASHRANK, RERANKD, SENTENCE_TRANSFORMERS, Worker, working
 
 NAME = "in-process"
@@ -62,15 +58,7 @@ def _measure(model: str, options: Options) -> Entry:
     return Entry(NAME, model, case, samples, figures, goals)
 
 
-@click.command()
-@scenario_options
-def main(**options: Any) -> None:
-    """Compare in-process reranking, same pairs, interleaved; print and write the figures."""
-    try:
-        run(Options(**options))
-    except Failed as error:
-        raise click.ClickException(str(error)) from error
-
+main = command(run, "Compare in-process reranking, same pairs, interleaved; print and write the figures.")
 
 if __name__ == "__main__":
     main()

@@ -7,16 +7,14 @@ On random weights the agreement says nothing of trained models; `rerankd show` h
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-import click
 import numpy as np
 
 from comparison import precision, shapes, work
 from comparison.processes import Failed
 from comparison.results import Entry, Goal
-from comparison.running import Options, interleave, record, scenario_options
+from comparison.running import Options, command, interleave, record
 from comparison.work import Work
 from rerankd import Reranker
 from rerankd.bench.statistics import spearman
@@ -61,7 +59,7 @@ def _measure(model: str, options: Options) -> Entry:
     ratio = entry.ratio("int8", "fp32", "tokens_per_s")
     goals = [Goal(f"{model}: int8 by fp32, tokens/s", ">=", GOAL, ratio.median)] if ratio else []
     figures = _agreement(scores["int8"], scores["fp32"])
-    return Entry(entry.scenario, entry.model, entry.case, samples, figures, goals, ["random weights"])
+    return replace(entry, figures=figures, goals=goals, notes=["random weights"])
 
 
 def _check_precisions(small: Reranker, whole: Reranker) -> None:
@@ -88,15 +86,7 @@ def _agreement(small: Sequence[float], whole: Sequence[float]) -> dict[str, floa
     )
 
 
-@click.command()
-@scenario_options
-def main(**options: Any) -> None:
-    """Compare int8 with fp32, interleaved; print and write the figures."""
-    try:
-        run(Options(**options))
-    except Failed as error:
-        raise click.ClickException(str(error)) from error
-
+main = command(run, "Compare int8 with fp32, interleaved; print and write the figures.")
 
 if __name__ == "__main__":
     main()

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from comparison import http_rounds, shapes, work
-from comparison.processes import Failed
 from comparison.results import Entry, Goal
-from comparison.running import Options, record, scenario_options
+from comparison.running import Options, failing_clearly, record, scenario_options
 from comparison.servers import RERANKD, Running, serving
 
 NAME = "memory"
@@ -68,10 +67,8 @@ def _mb(server: Running) -> float:
 @click.option("--requests", default=0, help=f"Short requests to send [default: {REQUESTS:,}].")
 def main(requests: int, **options: Any) -> None:
     """Print how much memory a server takes after 1 and after many requests, and write it to the results."""
-    try:
+    with failing_clearly():
         run(Options(**options), requests)
-    except Failed as error:
-        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -3,14 +3,11 @@
 python benchmarks/more_clients.py
 """
 
-from typing import Any
-
-import click
+from dataclasses import replace
 
 from comparison import http_rounds, shapes, work
-from comparison.processes import Failed
 from comparison.results import Entry, Goal
-from comparison.running import Options, interleave, record, scenario_options
+from comparison.running import Options, command, interleave, record
 from comparison.servers import RERANKD, serving
 
 NAME = "more-clients"
@@ -38,22 +35,14 @@ def _measure(model: str, options: Options) -> Entry:
     entry = Entry(NAME, model, f"{_REQUESTS[model]} requests of {_DOCUMENTS[model]} documents", samples)
     ratio = entry.ratio(_title(_MANY), _title(_ONE), "tokens_per_s")
     goals = [Goal(f"{model}: tokens/s with 16 clients by 1", ">=", GOAL, ratio.median)] if ratio else []
-    return Entry(entry.scenario, entry.model, entry.case, samples, goals=goals)
+    return replace(entry, goals=goals)
 
 
 def _title(clients: int) -> str:
     return f"{clients} client{'s' if clients > 1 else ''}"
 
 
-@click.command()
-@scenario_options
-def main(**options: Any) -> None:
-    """Print the throughput with 16 clients and with one, and write it to the results."""
-    try:
-        run(Options(**options))
-    except Failed as error:
-        raise click.ClickException(str(error)) from error
-
+main = command(run, "Print the throughput with 16 clients and with one, and write it to the results.")
 
 if __name__ == "__main__":
     main()

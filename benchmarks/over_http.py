@@ -7,14 +7,14 @@ A rival may take half a minute for one request: --rival, --clients and --model t
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from comparison import http_rounds, shapes, work
-from comparison.processes import Failed
 from comparison.results import Entry, Goal
-from comparison.running import Options, interleave, largest_difference, record, scenario_options
+from comparison.running import Options, failing_clearly, interleave, largest_difference, record, scenario_options
 from comparison.servers import INFINITY_TORCH, RERANKD, RIVALS, TUTORIAL, Running, serving
 
 NAME = "over-http"
@@ -59,7 +59,7 @@ def _measure(model: str, servers: Sequence[Running], clients: int, options: Opti
         for rival, ratio, limit in found
         if ratio
     ]
-    return Entry(entry.scenario, entry.model, entry.case, samples, figures, goals)
+    return replace(entry, figures=figures, goals=goals)
 
 
 def _case(clients: int, servers: Sequence[str]) -> str:
@@ -76,10 +76,8 @@ def _case(clients: int, servers: Sequence[str]) -> str:
               show_default=True, help="Servers to compare with.")  # fmt: skip
 def main(clients: tuple[int, ...], rivals: tuple[str, ...], **options: Any) -> None:
     """Compare servers over HTTP, same requests, interleaved; print and write the figures."""
-    try:
+    with failing_clearly():
         run(Options(**options), clients, rivals)
-    except Failed as error:
-        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -8,17 +8,12 @@ not make the share high.
 """
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import median
-from typing import Any
-
-import click
 
 from comparison import precision, shapes, work
 from comparison.processes import Failed
 from comparison.results import Entry, Goal
-from comparison.running import Options, interleave, record, scenario_options
+from comparison.running import Options, command, interleave, record
 from comparison.work import Work
 from rerankd import Reranker, machine
 from rerankd.bench.peak import MatrixPeak
@@ -52,13 +47,12 @@ def _measure(model: str, options: Options) -> Entry:
 
         samples = interleave(["rerankd"], measure, rounds=options.repeats(9, quick=2), called=str)
     entry = Entry(NAME, model, f"{_DOCUMENTS[model]} documents a call, fp32", samples)
-    share = _share(samples["rerankd"])
+    speed = entry.spread("rerankd", "gflops")
+    if speed is None:
+        raise Failed("nothing was measured")
+    share = speed.median / max(samples["rerankd"]["peak_gflops"])
     goals = [Goal(f"{model}: share of the matrix peak, in process", ">=", GOALS[model], share)]
     return replace(entry, figures={"median speed by the best peak of the run": share}, goals=goals)
-
-
-def _share(samples: Mapping[str, Sequence[float]]) -> float:
-    return median(samples["gflops"]) / max(samples["peak_gflops"])
 
 
 def _seconds(reranker: Reranker, load: Work) -> float:
@@ -74,15 +68,7 @@ def _flops(load: Work) -> int:
     return load.flops
 
 
-@click.command()
-@scenario_options
-def main(**options: Any) -> None:
-    """Print rerankd's share of the matrix peak and write it to the results."""
-    try:
-        run(Options(**options))
-    except Failed as error:
-        raise click.ClickException(str(error)) from error
-
+main = command(run, "Print rerankd's share of the matrix peak and write it to the results.")
 
 if __name__ == "__main__":
     main()

@@ -7,15 +7,12 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import click
+from dataclasses import dataclass, replace
 
 from comparison import shapes, work
 from comparison.processes import Failed
 from comparison.results import Entry, Goal
-from comparison.running import Options, interleave, record, scenario_options
+from comparison.running import Options, command, interleave, record
 from comparison.servers import RERANKD, Running, serving
 from rerankd.bench.load import closed_loop
 from rerankd.bench.requests import BenchRequest
@@ -26,7 +23,7 @@ NAME = "small-beside-large"
 GOAL = 4.0
 SMALL, LARGE, LARGE_CLIENTS = 5, 200, 4
 _ALONE, _BESIDE = "alone", "beside four clients with 200 documents"
-_REQUESTS = {"minilm-l6": 60, shapes.BUNDLED: 100}
+_REQUESTS = {"minilm-l6": 100, shapes.BUNDLED: 100}
 _QUICK_REQUESTS = 15
 _SETTLE_S = 3.0
 
@@ -49,30 +46,17 @@ def _measure(model: str, options: Options) -> Entry:
         work.make(model, documents=SMALL, count=count).requests,
         work.make(model, documents=LARGE, count=8, first=1000).requests,
     )
-    seconds: dict[tuple[str, int], list[float]] = {}
     with serving([RERANKD], model) as (server,):
 
-        def measure(phase: str, number: int) -> dict[str, float]:
-            found = asyncio.run(_small(server, loads, beside=phase == _BESIDE))
-            seconds[phase, number] = found
-            told = latency(found)
+        def measure(phase: str, _number: int) -> dict[str, float]:
+            told = latency(asyncio.run(_small(server, loads, beside=phase == _BESIDE)))
             return {"p50_s": told.p50_s, "p99_s": told.p99_s} if told else {}
 
         samples = interleave([_ALONE, _BESIDE], measure, rounds=options.repeats(3), called=str)
-    pooled: dict[str, list[float]] = {_ALONE: [], _BESIDE: []}
-    for (phase, _), found in seconds.items():
-        pooled[phase] += found
-    alone, beside = (latency(pooled[phase]) for phase in (_ALONE, _BESIDE))
-    if alone is None or beside is None:
-        raise Failed("no request was answered")
-    figures = {
-        "small requests in each phase, all rounds": len(pooled[_ALONE]),
-        "p99 alone, s": alone.p99_s,
-        "p99 beside, s": beside.p99_s,
-        "p50 beside by p50 alone": beside.p50_s / alone.p50_s,
-    }
-    goal = Goal(f"{model}: p99 of small requests beside large ones, by alone", "<=", GOAL, beside.p99_s / alone.p99_s)
-    return Entry(NAME, model, f"{SMALL} documents, 1 client", samples, figures, [goal])
+    entry = Entry(NAME, model, f"{count} requests of {SMALL} documents a round, 1 client", samples)
+    ratio = entry.ratio(_BESIDE, _ALONE, "p99_s")
+    goal = f"{model}: p99 of small requests beside large ones, by alone"
+    return replace(entry, goals=[Goal(goal, "<=", GOAL, ratio.median)] if ratio else [])
 
 
 async def _small(server: Running, loads: _Loads, *, beside: bool) -> list[float]:
@@ -113,15 +97,7 @@ async def _sending(target: HttpTarget, requests: Sequence[BenchRequest]) -> Asyn
         raise Failed(f"a large request failed: {ended[0]}")
 
 
-@click.command()
-@scenario_options
-def main(**options: Any) -> None:
-    """Print the latency of small requests alone and beside large ones, and write it to the results."""
-    try:
-        run(Options(**options))
-    except Failed as error:
-        raise click.ClickException(str(error)) from error
-
+main = command(run, "Print the latency of small requests alone and beside large ones, and write it to the results.")
 
 if __name__ == "__main__":
     main()

@@ -11,16 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import click
 import httpx2
 
 from comparison import places, shapes
 from comparison.processes import Command, Failed, free_port, running, wait_until
 from comparison.results import Entry, Goal
-from comparison.running import Options, interleave, record, scenario_options
+from comparison.running import Options, command, interleave, record
 from rerankd.bench.process import memory_use
 
 NAME = "start"
@@ -28,6 +27,8 @@ START_GOALS = {"minilm-l6": 1.0, "bge-base-250k": 5.0}
 CONVERSION_GOALS = {"bge-base-250k": (60.0, 2.0)}
 """Seconds, and memory at the peak by the size of the weights."""
 _LIMIT_S = 240.0
+_COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Python keeps the compiled modules, as installing them with pip does."""
 _BODY = {"query": "What is a reranker?", "documents": ["It puts the best documents first."]}
 
 
@@ -54,7 +55,7 @@ def _measure(model: str, options: Options) -> Entry:
     finally:
         shutil.rmtree(store, ignore_errors=True)
     entry = Entry(NAME, model, "command to first score over HTTP", samples, figures)
-    return Entry(entry.scenario, entry.model, entry.case, samples, figures, _goals(entry))
+    return replace(entry, goals=_goals(entry))
 
 
 def _goals(entry: Entry) -> list[Goal]:
@@ -82,7 +83,8 @@ def first_score(model: str, store: Path) -> dict[str, float]:
     words = [sys.executable, "-m", "rerankd", "serve", shapes.reference(model), "--port", str(port)]
     words += ["--models.store", str(store)]
     started = time.perf_counter()
-    with running("start", Command(words)) as process, httpx2.Client(timeout=_LIMIT_S, trust_env=False) as http:
+    made = Command(words, variables=_COMPILED)
+    with running("start", made) as process, httpx2.Client(timeout=_LIMIT_S, trust_env=False) as http:
         url = f"http://127.0.0.1:{port}/v1/rerank"
         wait_until("rerankd", process, lambda: _scores(http, url), _LIMIT_S)
         seconds = time.perf_counter() - started
@@ -117,15 +119,7 @@ def _converted(model: str, folder: Path) -> dict[str, float]:
     }
 
 
-@click.command()
-@scenario_options
-def main(**options: Any) -> None:
-    """Print the time to the first score and what a conversion takes, and write them to the results."""
-    try:
-        run(Options(**options))
-    except Failed as error:
-        raise click.ClickException(str(error)) from error
-
+main = command(run, "Print the time to the first score and what a conversion takes, and write them to the results.")
 
 if __name__ == "__main__":
     main()

@@ -91,8 +91,9 @@ writes the page from a file of results.
   from the bundled model's pieces.
 - Texts are prose of common English and Chinese words, documents log-normal with a median of 150 tokens, 30 to 500.
   Tokens are those of the pairs without padding, the same for everyone.
-- A figure measured in a short run (`--quick`) is marked. "disturbed" tells how many cores other programs used
-  meanwhile, where that was noticeable: a round is measured up to three times to get around them.
+- A figure measured in a short run (`--quick`) is marked. A round during which other programs used more
+  than a quarter of a core is measured again, up to three times, and does not count if they still did; "disturbed" marks
+  figures of which every round was.
 """
 
 

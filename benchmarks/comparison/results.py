@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from comparison.disturbance import OTHERS
+from comparison.disturbance import NOTICEABLE, OTHERS
 from rerankd.bench.machine_facts import describe_machine
 from rerankd.bench.statistics import Spread, spread
 
@@ -65,18 +65,28 @@ class Entry:
 
     @property
     def disturbed(self) -> float:
-        """The most cores that others used: during a round, or before where no round tells."""
-        told = [cores for by_unit in self.samples.values() for cores in by_unit.get(OTHERS, ())]
+        """The most cores that others used in a round that counts; where no round tells, before."""
+        told = [cores for subject in self.samples for cores in self.counted(OTHERS, subject)[0]]
         return max(told, default=self.busy or 0.0)
 
+    def counted(self, unit: str, *subjects: str) -> Sequence[Sequence[float]]:
+        """Each subject's figures of the rounds that count: in none of them were others at work beside any of these.
+
+        Where every round was disturbed, all count, and `disturbed` says so.
+        """
+        found = [self.samples.get(subject, {}) for subject in subjects]
+        rounds = range(min(len(by_unit.get(unit, ())) for by_unit in found))
+        calm = [number for number in rounds if all(_others(by_unit, number) <= NOTICEABLE for by_unit in found)]
+        return [[by_unit[unit][number] for number in calm or rounds] for by_unit in found]
+
     def spread(self, subject: str, unit: str) -> Spread | None:
-        """Median and reach of a subject's figure; None where it was not measured."""
-        return spread(self.samples.get(subject, {}).get(unit, ()))
+        """Median and reach of a subject's figure over the rounds that count; None where it was not measured."""
+        return spread(self.counted(unit, subject)[0])
 
     def ratio(self, subject: str, other: str, unit: str) -> Spread | None:
         """Median and reach of the ratios of subject to other, round by round; None where one was not measured."""
-        ours, theirs = (self.samples.get(name, {}).get(unit, ()) for name in (subject, other))
-        return spread([one / two for one, two in zip(ours, theirs, strict=False) if two > 0])
+        ours, theirs = self.counted(unit, subject, other)
+        return spread([one / two for one, two in zip(ours, theirs, strict=True) if two > 0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +148,11 @@ def revision(folder: Path) -> str:
         return told("rev-parse", "--short", "HEAD") + ("+" if told("status", "--porcelain", "src") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def _others(by_unit: Mapping[str, Sequence[float]], number: int) -> float:
+    told = by_unit.get(OTHERS, ())
+    return told[number] if number < len(told) else 0.0
 
 
 def _entry(value: dict[str, Any]) -> Entry:

@@ -1,6 +1,7 @@
 """How a scenario is run: its options, its interleaved rounds, and where its figures go."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,25 @@ def scenario_options(decorated: _Decorated) -> _Decorated:
     for option in options:
         decorated = option(decorated)
     return decorated
+
+
+def command(run: Callable[[Options], None], about: str) -> click.Command:
+    """Make a program of a scenario that has no options of its own."""
+
+    def main(**options: Any) -> None:
+        with failing_clearly():
+            run(Options(**options))
+
+    return click.command(help=about)(scenario_options(main))
+
+
+@contextmanager
+def failing_clearly() -> Generator[None]:
+    """Say what failed in a line, without a traceback."""
+    try:
+        yield
+    except Failed as error:
+        raise click.ClickException(str(error)) from error
 
 
 def interleave(subjects: Sequence[S], measure: Callable[[S, int], Figures], *, rounds: int,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from comparison.disturbance import OTHERS
 from comparison.results import Entry, Goal, add, read
 
 ENTRY = Entry(
@@ -55,6 +56,28 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     ratio = ENTRY.ratio("rerankd", "rival", "tokens_per_s")
     assert ratio is not None
     assert (ratio.median, ratio.least, ratio.most) == (3.0, 1.0, 4.0)
+
+
+def rounds(*others: float) -> Entry:
+    """Ours is twice as fast as the rival, four times in the second round; others disturb the rival."""
+    ours = {"tokens_per_s": [200.0, 400.0, 200.0], OTHERS: [0.0, 0.0, 0.0]}
+    return Entry("", "", "", samples={"rerankd": ours, "rival": {"tokens_per_s": [100.0] * 3, OTHERS: list(others)}})
+
+
+def test_a_round_that_others_disturbed_does_not_count() -> None:
+    entry = rounds(0.1, 0.9, 0.2)
+    ratio = entry.ratio("rerankd", "rival", "tokens_per_s")
+    assert ratio is not None
+    assert (ratio.least, ratio.most) == (2.0, 2.0)
+    assert entry.disturbed == 0.2
+
+
+def test_where_every_round_was_disturbed_all_count_and_it_is_said() -> None:
+    entry = rounds(0.3, 0.9, 0.5)
+    ratio = entry.ratio("rerankd", "rival", "tokens_per_s")
+    assert ratio is not None
+    assert (ratio.least, ratio.most) == (2.0, 4.0)
+    assert entry.disturbed == 0.9
 
 
 def test_a_ratio_to_somebody_who_was_not_measured_is_none() -> None:

@@ -121,7 +121,7 @@ def add(folder: Path, name: str, entry: Entry, rivals: Mapping[str, Mapping[str,
     """
     today = datetime.now(UTC).date().isoformat()
     file = folder / f"{today}-{name}.json"
-    facts = asdict(describe_machine())
+    facts = _facts()
     old = read(file) if file.is_file() else Results(name, today, facts, rivals)
     if any(old.machine[fact] != facts[fact] for fact in ("cpu", "cores")):
         raise ValueError(f"{file.name} was measured on another machine: choose another --name")
@@ -148,6 +148,11 @@ def revision(folder: Path) -> str:
         return told("rev-parse", "--short", "HEAD") + ("+" if told("status", "--porcelain", "src") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def _facts() -> dict[str, Any]:
+    facts = asdict(describe_machine())
+    return {**facts, "system": facts["system"].partition("-")[0]}  # whose build of a kernel it is says nothing
 
 
 def _others(by_unit: Mapping[str, Sequence[float]], number: int) -> float:

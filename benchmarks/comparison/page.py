@@ -34,9 +34,9 @@ _SECTIONS: Mapping[str, _Section] = {
         "benchmarks/peak_share.py",
         "The peak is the best that this machine's cores reach together in plain fp32 matrix products, measured before "
         "and after every round. Counted are the multiplications of the full model for the tokens that there are; what "
-        "is saved without changing a score shows as speed: the last layer for one token only leaves out 14 % of six layers "
-        "and 7 % of twelve, so that more than 100 % is possible. The share that is promised is the median speed by the "
-        "best peak of the whole run.",
+        "is saved without changing a score shows as speed: the last layer for one token only leaves out 14 % of six "
+        "layers and 7 % of twelve, so that more than 100 % is possible. The share that is promised is the median speed "
+        "by the best peak of the whole run.",
     ),
     "over-http": _Section(
         "Over HTTP, against servers",

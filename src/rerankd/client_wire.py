@@ -7,6 +7,7 @@ import httpx2
 
 from rerankd.errors import (
     ChecksumMismatch,
+    Conflict,
     DeadlineExceeded,
     DownloadFailed,
     EngineFailure,
@@ -20,6 +21,7 @@ from rerankd.errors import (
     RateLimited,
     RequestTooLarge,
     RerankError,
+    RevisionRefused,
     ScoresDisagree,
     ServerUnreachable,
     TryLater,
@@ -82,6 +84,7 @@ def read_ranking(answer: JsonObject) -> Ranking:
                 Stage(str(stage["model"]), tuple(cast("Sequence[int]", stage["documents"])))
                 for stage in cast("Sequence[Mapping[str, JsonValue]]", meta.get("stages") or ())
             ),
+            fallback=str(meta.get("fallback") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ServerUnreachable("the answer holds no ranking: is base_url a rerankd server?") from error
@@ -164,9 +167,10 @@ _TRY_LATER: Mapping[str, type[TryLater]] = {
     "model_not_ready": ModelNotReady,
     "try_later": TryLater,
 }
-_LOAD_ERRORS = (ModelLoadError, DownloadFailed, ChecksumMismatch, UnsupportedModel, ScoresDisagree)
+_LOAD_ERRORS = (ModelLoadError, DownloadFailed, ChecksumMismatch, UnsupportedModel, ScoresDisagree, RevisionRefused)
 _PLAIN: Mapping[str, type[RerankError]] = {
-    error.kind: error for error in (NotAuthenticated, NotAllowed, DeadlineExceeded, EngineFailure, *_LOAD_ERRORS)
+    error.kind: error
+    for error in (NotAuthenticated, NotAllowed, Conflict, DeadlineExceeded, EngineFailure, *_LOAD_ERRORS)
 }
 
 

@@ -95,6 +95,12 @@ class Metrics:
         self.model_memory = self._gauge("rerankd_model_memory_bytes", "What a loaded model's weights take.", ["model"])
         self.model_loads = self._counter("rerankd_model_loads", "Loads that were begun.", ["model"])
         self.model_unloads = self._counter("rerankd_model_unloads", "Models unloaded, by why.", ["model", "reason"])
+        self.model_renewals = self._counter(
+            "rerankd_model_renewals", "Revisions changed, by how it ended.", ["model", "outcome"]
+        )
+        self.fallbacks = self._counter(
+            "rerankd_fallbacks", "Requests answered by another, while their model loads.", ["model", "by"]
+        )
 
     def watch_devices(self, devices: Callable[[], Sequence[Device]]) -> None:
         """Show accelerators: `devices` is called at every scrape, off the event loop."""

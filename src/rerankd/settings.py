@@ -121,6 +121,18 @@ class ModelsSettings(_Section):
     """Memory for the weights of all loaded models in MiB; the least recently used is unloaded first. 0: no budget."""
     pinned: tuple[str, ...] = ()
     """Models that are never unloaded."""
+    options: tuple[str, ...] = ()
+    """What is set for one model alone, such as `bge-reranker-v2-m3: max_tokens=1024 pinned=true`: max_tokens,
+    activation (sigmoid or none), pinned."""
+    while_loading: Literal["refuse", "bundled", "given_order"] = "refuse"
+    """What a request gets while its model is made ready: 503 with the time to come back, an answer of the bundled
+    model, or its documents in the order given; either says so in `meta.fallback` and `x-rerankd-fallback`."""
+    golden_set: Path | None = None
+    """Judged queries, as for `rerankd evaluate`, that a newer revision is judged on before it replaces the old one."""
+    golden_margin: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """How much lower nDCG@10 on models.golden_set may be with a newer revision; beyond, the old one stays."""
+    keep_revisions: Annotated[int, Field(ge=0, le=100)] = 1
+    """Replaced revisions of a model that stay on disk, for `rerankd rollback`."""
     document_cache_mb: Annotated[float, Field(ge=0, le=1048576)] = 64
     """Memory per late-interaction model for documents already seen, in MiB; 0 turns it off."""
 

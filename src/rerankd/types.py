@@ -12,6 +12,10 @@ JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[st
 JsonObject = Mapping[str, JsonValue]
 
 
+GIVEN_ORDER = "given-order"
+"""Stands in an answer for a model, where documents were left in the order in which they came."""
+
+
 class ScoreType(StrEnum):
     """What a score means, so that nobody has to guess its scale."""
 
@@ -19,6 +23,8 @@ class ScoreType(StrEnum):
     """After a sigmoid: between 0 and 1, the same scale in every request."""
     LOGIT = "logit"
     """What the model outputs: any real number, higher is better."""
+    POSITION = "position"
+    """No model has scored: the numbers only fall with the place in the order given."""
 
 
 class LongDocuments(StrEnum):
@@ -145,7 +151,8 @@ class Ranking(Sequence[Ranked]):
 
     `model` is the served id. `truncated` holds the indexes of the documents of which something was not read,
     `chunked` those of which several chunks were scored, `unscored` those that are missing because time ran out.
-    `stages` tells which model of a cascade scored what; () where one model scored all.
+    `stages` tells which model of a cascade scored what; () where one model scored all. `fallback` tells who answered in
+    place of the model that was asked for, while that loads: a model's id, or `GIVEN_ORDER`; "" where itself did.
     """
 
     items: tuple[Ranked, ...]
@@ -157,6 +164,7 @@ class Ranking(Sequence[Ranked]):
     chunked: tuple[int, ...] = ()
     unscored: tuple[int, ...] = ()
     stages: tuple[Stage, ...] = ()
+    fallback: str = ""
 
     @overload
     def __getitem__(self, index: int) -> Ranked: ...
@@ -192,6 +200,8 @@ class ModelState(StrEnum):
     CONVERTING = "converting"
     LOADING = "loading"
     WARMING = "warming"
+    JUDGING = "judging"
+    """A newer revision is compared with the one in use."""
     READY = "ready"
     DRAINING = "draining"
     FAILED = "failed"
@@ -222,6 +232,8 @@ class ModelInfo:
     `max_tokens` is the longest input, query and document together, in tokens. `progress` is there while its files are
     fetched, `verified` where a certificate of `rerankd verify` matches the files, the precision and the engine of this
     very model. `memory_bytes` is what its weights take (0: not known yet), `in_flight` how many requests use it now.
+    `revision` names the snapshot of its repository ("" for a folder of one's own); `updating` is the state of a newer
+    one that is being made ready beside it, and `progress` is then its.
     """
 
     id: str
@@ -238,6 +250,8 @@ class ModelInfo:
     verified: Verified | None = None
     memory_bytes: int = 0
     in_flight: int = 0
+    revision: str = ""
+    updating: ModelState | None = None
 
 
 class Scope(StrEnum):

@@ -326,3 +326,25 @@ async def test_health_says_what_a_server_waits_for(http: httpx2.AsyncClient, ser
     assert (await http.get("/livez")).status_code == 200
     service.beyond_help = True
     assert (await http.get("/livez")).status_code == 503
+@pytest.mark.parametrize("path", ["/v1/rerank", "/cohere/v2/rerank", "/voyage/v1/rerank", "/simple/rerank"])
+async def test_an_answer_of_another_model_says_so_in_a_header_and_in_meta(path: str, service: FakeService) -> None:
+    service.change = lambda ranking: replace(ranking, fallback="rerankd-zh-en")
+    async with opened(service) as http:
+        answer = await http.post(path, json=BODY)
+        service.change = lambda ranking: ranking
+        own = await http.post(path, json=BODY)
+    assert answer.headers["x-rerankd-fallback"] == "rerankd-zh-en"
+    assert "x-rerankd-fallback" not in own.headers
+    if "meta" in answer.json() and path in {"/v1/rerank", "/simple/rerank"}:
+        assert answer.json()["meta"]["fallback"] == "rerankd-zh-en"
+        assert "fallback" not in own.json()["meta"]
+
+
+async def test_texts_alone_are_answered_with_the_header_where_the_body_has_no_room(service: FakeService) -> None:
+    service.change = lambda ranking: replace(ranking, fallback="given-order")
+    async with opened(service) as http:
+        answer = await http.post("/rerank", json={"query": QUERY, "texts": DOCUMENTS})
+        batch = await http.post("/v1/rerank/batch", json={"requests": [{**BODY, "model": "tiny-reranker"}]})
+    assert isinstance(answer.json(), list), "TEI's answer is a list"
+    assert answer.headers["x-rerankd-fallback"] == "given-order"
+    assert batch.json()["results"][0]["fallback"] == "given-order"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
-    from rerankd.types import Progress
+    from rerankd.types import ModelState, Progress
 
 T = TypeVar("T")
 
@@ -35,6 +35,17 @@ def progress_bar(title: str) -> "Generator[Callable[[Progress], None]]":
             bar.refresh()
 
         yield show
+
+
+def downloads(show: "Callable[[Progress], None]") -> "Callable[[ModelState | Progress], None]":
+    """Pass on how far a download is, and nothing else of a loader's reports."""
+    from rerankd.types import Progress
+
+    def report(news: "ModelState | Progress") -> None:
+        if isinstance(news, Progress):
+            show(news)
+
+    return report
 
 
 def megabytes(size: int) -> str:

@@ -85,7 +85,7 @@ class AnswerMeta(BaseModel):
     billed_units: BilledUnits
     tokens: CohereTokens
     score_type: str
-    """`probability` or `logit`."""
+    """`probability`, `logit`, or `position` where no model has scored (see `fallback`)."""
     truncated_documents: list[int] | None = None
     """Indexes of documents of which something was not read; absent when there is none."""
     chunked_documents: list[int] | None = None
@@ -94,6 +94,8 @@ class AnswerMeta(BaseModel):
     """Indexes of documents that are missing because time ran out; absent when there is none."""
     stages: list[StageMeta] | None = None
     """Which model scored which documents, the large one first; absent where one model scored all."""
+    fallback: str | None = None
+    """Who answered while the model asked for loads: a model's id, or `given-order`; absent when that model did."""
 
 
 def data(documents: Sequence[Document], ranking: Ranking, *, texts: bool) -> list[JsonValue]:
@@ -146,6 +148,8 @@ def meta(documents: int, ranking: Ranking, *, version: str = "1") -> dict[str, J
         written["unscored_documents"] = list(ranking.unscored)
     if ranking.stages:
         written["stages"] = [{"model": stage.model, "documents": list(stage.documents)} for stage in ranking.stages]
+    if ranking.fallback:
+        written["fallback"] = ranking.fallback
     return written
 
 

@@ -14,7 +14,7 @@ from rerankd.errors import RerankError
 from rerankd.http.auth import Keys
 from rerankd.http.errors import refusal, respond
 from rerankd.http.ports import Service
-from rerankd.types import Health, Scope
+from rerankd.types import Health, ModelState, Scope
 
 _LOADED = frozenset({Health.READY, Health.UNWELL, Health.DRAINING})
 
@@ -60,7 +60,9 @@ def _probes(service: Service) -> Sequence[Route]:
     async def health(_: Request) -> Response:
         now = service.health
         if now is Health.READY:
-            return respond(Answer(200, {"status": "healthy", "model_loaded": True, "unix": time.time()}))
+            # It may be that another model answers while this one loads (models.while_loading).
+            loaded = service.model("").state in {ModelState.READY, ModelState.UNLOADED}
+            return respond(Answer(200, {"status": "healthy", "model_loaded": loaded, "unix": time.time()}))
         return respond(Answer(503, {"status": now.value, "model_loaded": now in _LOADED}))
 
     async def readyz(_: Request) -> Response:

@@ -82,7 +82,7 @@ class RerankEndpoint:
         with phases.phase("write"):
             response = await _compute(size, lambda: errors.respond(_written(dialect, call, outcomes)))
         known.outcome = "ok"
-        _tell_cuts(response, known)
+        _tell_more(response, known)
         return response
 
     def _label(self, name: str) -> str:
@@ -115,8 +115,8 @@ class RerankEndpoint:
         return await rank_each(call.requests, ask, documents_at_once=2 * workers, partial=call.partial)
 
 
-def _tell_cuts(response: Response, known: Trace) -> None:
-    """Say in headers what many an API's answer has no room for: documents that were cut, chunked or not scored."""
+def _tell_more(response: Response, known: Trace) -> None:
+    """Say in headers what many an API's answer has no room for: documents cut, chunked or not scored, who answered."""
     for name, count in (
         ("x-rerankd-truncated-documents", known.truncated),
         ("x-rerankd-chunked-documents", known.chunked),
@@ -124,6 +124,8 @@ def _tell_cuts(response: Response, known: Trace) -> None:
     ):
         if count:
             response.headers[name] = str(count)
+    if known.fallback:
+        response.headers["x-rerankd-fallback"] = known.fallback
 
 
 def _written(dialect: Dialect, call: Call, outcomes: Sequence[Outcome]) -> Answer:

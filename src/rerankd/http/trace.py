@@ -16,7 +16,7 @@ _KEY = "rerankd.trace"
 class Trace:
     """One request. `outcome` is "ok", an error's kind, or "" while it is open; no texts are ever kept here.
 
-    `model` is the id of a served model, or "". `trace_id` is the distributed trace's, where it is recorded.
+    `model` is the id of a served model, or ""; `fallback` is who answered in its place. `trace_id` is the distributed trace's, where it is recorded.
     """
 
     started: float = field(default_factory=time.perf_counter)
@@ -31,6 +31,7 @@ class Trace:
     truncated: int = 0
     chunked: int = 0
     unscored: int = 0
+    fallback: str = ""
     outcome: str = ""
     status: int = 0
     phases: Phases = field(default_factory=Phases)
@@ -45,6 +46,7 @@ class Trace:
             self.truncated += len(ranking.truncated)
             self.chunked += len(ranking.chunked)
             self.unscored += len(ranking.unscored)
+            self.fallback = ranking.fallback or self.fallback
 
 
 def attach(scope: Scope, phases: Phases | None = None) -> Trace:

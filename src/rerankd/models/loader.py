@@ -17,11 +17,12 @@ from rerankd.errors import ScoresDisagree, UnsupportedModel
 from rerankd.families.base import CausalReader, Family, Reader, Snapshot
 from rerankd.models.engine_choice import choose_engine
 from rerankd.models.golden import check_golden
-from rerankd.models.loaded import LoadedModel
+from rerankd.models.loaded import LoadedModel, score_type
 from rerankd.models.unknown import describe
 from rerankd.registry import certificates
 from rerankd.registry.obtain import obtain
 from rerankd.registry.resolve import Entry
+from rerankd.registry.revisions import snapshot_id
 from rerankd.registry.store import Store
 from rerankd.sources.base import Access
 from rerankd.types import JsonValue, ModelInfo, ModelState, Progress
@@ -61,12 +62,25 @@ class Loader:
             ModelLoadError: it cannot be; the message says why.
             ConfigError: there is no engine to run it.
         """
+        return self.load_from(entry, self.fetch(entry, report), report)
+
+    def fetch(self, entry: Entry, report: Report) -> Path:
+        """Return the folder of a model's files, fetched if they are not here. Raises as `load`."""
         report(ModelState.RESOLVING)
-        access = self.access or Access(self.store.root, offline=True)
         report(ModelState.DOWNLOADING)
-        snapshot = take_snapshot(obtain(entry, access, report, prefer=self.prefer))
+        return obtain(entry, self.reach, report, prefer=self.prefer)
+
+    @property
+    def reach(self) -> Access:
+        """How sources reach out."""
+        return self.access or Access(self.store.root, offline=True)
+
+    def load_from(self, entry: Entry, folder: Path, report: Report) -> LoadedModel:
+        """Make a model ready from these files of it. Raises as `load`."""
+        snapshot = take_snapshot(folder)
         family_name, family = recognise(snapshot, entry.card.family if entry.card else "")
-        reader = family.open(snapshot, max_tokens=self.max_tokens, cache_bytes=self.document_cache_bytes)
+        most = entry.options.max_tokens or self.max_tokens
+        reader = family.open(snapshot, max_tokens=most, cache_bytes=self.document_cache_bytes)
         answers = reader.answers if isinstance(reader, CausalReader) else None
         engine_name, factory, plan = choose_engine(self.engine, snapshot.config, causal=answers is not None)
         report(ModelState.CONVERTING)
@@ -85,12 +99,13 @@ class Loader:
             family=family_name,
             engine=engine_name,
             precision=graph.precision,
-            score_type=reader.score_type,
+            score_type=score_type(reader.score_type, entry.options.activation),
             max_tokens=reader.max_tokens,
             fingerprint=fingerprint,
+            revision=snapshot_id(folder),
             verified=certificates.find(self.store.root, fingerprint, engine_name),
         )
-        return LoadedModel(info, reader, engine, snapshot.folder, _weight_bytes(graph))
+        return LoadedModel(info, reader, engine, snapshot.folder, _weight_bytes(graph), entry.options.activation)
 
     def _graph(self, snapshot: Snapshot) -> Graph:
         """Our own graph where we can make one, the repository's ONNX file otherwise."""

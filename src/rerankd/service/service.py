@@ -11,7 +11,7 @@ import numpy as np
 
 from rerankd import phases
 from rerankd.cache.base import PairScore, ScoreCache
-from rerankd.errors import DeadlineExceeded, RerankError
+from rerankd.errors import DeadlineExceeded, ModelNotReady, RerankError
 from rerankd.metrics import Metrics
 from rerankd.models.loaded import LoadedModel
 from rerankd.models.pool import ModelPool
@@ -19,10 +19,12 @@ from rerankd.scheduler.scheduler import Scheduler
 from rerankd.service.cascade import Cascade, merge
 from rerankd.service.chunking import Chunking
 from rerankd.service.limits import Limits
-from rerankd.service.ranking import rank
+from rerankd.service.operator import Operator
+from rerankd.service.ranking import given_order, rank
 from rerankd.service.scoring import Effort, Scorer, Scores
 from rerankd.service.windows import Window, score_until
 from rerankd.types import (
+    GIVEN_ORDER,
     Caller,
     Health,
     ModelInfo,
@@ -43,6 +45,7 @@ _CHUNKING = Chunking()
 _CASCADE = Cascade()
 _WINDOW_PER_WORKER = 2
 _PROBE_EVERY_S = 2.0
+_ANSWERS = frozenset({ModelState.READY, ModelState.UNLOADED})
 
 
 class RerankService:
@@ -58,8 +61,13 @@ class RerankService:
         metrics: Metrics,
         chunking: Chunking = _CHUNKING,
         cascade: Cascade = _CASCADE,
+        while_loading: str = "",
+        operator: Operator | None = None,
     ) -> None:
+        """`while_loading` names the model that answers for one that is not ready yet, or is `GIVEN_ORDER`."""
         self.metrics = metrics
+        self.operator = operator
+        self._while_loading = while_loading
         self._pool = pool
         self._scheduler = scheduler
         self._cache = cache
@@ -84,13 +92,16 @@ class RerankService:
 
     @property
     def health(self) -> Health:
-        """Whether requests should come: the default model is loaded, or its next request loads it, and runs."""
+        """Whether requests should come: the default model is loaded or its next request loads it, and runs; or another
+
+        answers in its place.
+        """
         if self._draining:
             return Health.DRAINING
         state = self._pool.info("").state
         if state is ModelState.FAILED:
             return Health.FAILED
-        if state not in {ModelState.READY, ModelState.UNLOADED}:
+        if state not in _ANSWERS and not self._stands_in():
             return Health.LOADING
         return Health.READY if self._scheduler.well else Health.UNWELL
 
@@ -132,25 +143,59 @@ class RerankService:
         until = asyncio.get_running_loop().time() + limit_s
         effort = Effort(request.lane, until)
         try:
-            if fast:
-                return await self._in_stages((*fast, name), request, effort, until)
-            if request.on_deadline is OnDeadline.PARTIAL:
-                return await self._in_part(name, request, effort, until)
-            started = time.perf_counter()
-            async with asyncio.timeout_at(until), self._pool.use(name) as model:
-                phases.note("load", started, time.perf_counter())
-                scores = await self._scorer.score(model, request, effort)
-                whole: list[Window] = [(range(len(request.documents)), scores)]
-                return _ranking(model, request, whole, effort, time.perf_counter() - started)
+            try:
+                return await self._answered((*fast, name), request, effort, until)
+            except ModelNotReady as error:
+                return await self._instead((*fast, name), request, effort, until, error)
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"no answer within {limit_s:g} s: send fewer documents, or allow more time (X-Request-Timeout, "
                 "limits.deadline_s)"
             ) from error
 
+    async def _answered(self, names: Sequence[str], request: RerankRequest, effort: Effort, until: float) -> Ranking:
+        if len(names) > 1:
+            return await self._in_stages(names, request, effort, until)
+        if request.on_deadline is OnDeadline.PARTIAL:
+            return await self._in_part(names[0], request, effort, until)
+        started = time.perf_counter()
+        async with asyncio.timeout_at(until), self._pool.use(names[0]) as model:
+            phases.note("load", started, time.perf_counter())
+            scores = await self._scorer.score(model, request, effort)
+            whole: list[Window] = [(range(len(request.documents)), scores)]
+            return _ranking(model, request, whole, effort, time.perf_counter() - started)
+
+    async def _instead(
+        self, names: Sequence[str], request: RerankRequest, effort: Effort, until: float, reason: ModelNotReady
+    ) -> Ranking:
+        """Answer while a model asked for is made ready, where that is wanted, and say who did.
+
+        Raises:
+            ModelNotReady: it is not, or whoever should answer is not ready either; or the server is shutting down.
+        """
+        started, by = time.perf_counter(), self._while_loading
+        waiting = [info.id for info in map(self._pool.info, names) if info.state is not ModelState.READY]
+        if not by or not waiting or waiting == [by]:
+            raise reason
+        if by == GIVEN_ORDER:
+            ranking = given_order(len(request.documents), request.top_n, time.perf_counter() - started)
+        else:
+            try:
+                ranking = await self._answered((by,), request, effort, until)
+            except ModelNotReady as error:
+                raise reason from error
+        self.metrics.fallbacks.labels(waiting[-1], by).inc()
+        return replace(ranking, fallback=by)
+
+    def _stands_in(self) -> bool:
+        by = self._while_loading
+        return bool(by) and (by == GIVEN_ORDER or self._pool.info(by).state is ModelState.READY)
+
     async def close(self, timeout_s: float = 10.0) -> None:
         """Fail what waits, stop the workers, free the models."""
         self._draining = True
+        if self.operator:
+            await self.operator.close()
         if self._recovering:
             self._recovering.cancel()
             await asyncio.gather(self._recovering, return_exceptions=True)
@@ -222,7 +267,7 @@ def _ranking(
     }  # fmt: skip
     indexes = sorted(found)
     raw = np.array([found[index].raw for index in indexes], np.float32)
-    final = raw if request.raw_scores else model.reader.activate(raw)
+    final = raw if request.raw_scores else model.activate(raw)
     return Ranking(
         items=rank(indexes, [float(score) for score in final], request.top_n),
         model=model.info.id,

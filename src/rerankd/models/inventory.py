@@ -1,6 +1,7 @@
 """What is known of models, and which of them are on this machine."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -8,6 +9,7 @@ from rerankd.models.coverage import served
 from rerankd.registry.catalog import Card, cards
 from rerankd.registry.obtain import find
 from rerankd.registry.resolve import Entry
+from rerankd.registry.revisions import history, snapshot_id
 from rerankd.sources.base import Access
 from rerankd.sources.snapshots import Held, held
 from rerankd.types import JsonValue
@@ -17,7 +19,7 @@ def items(access: Access) -> Iterator[dict[str, JsonValue]]:
     """Describe every model of the catalog, then every other that was fetched; `here_bytes` is null where it is not."""
     for card in cards():
         folder = find(Entry(card.id, card.names, card.source, card, card.references[1:]), access)
-        yield {**card_facts(card), "here_bytes": _size(folder) if folder else None}
+        yield {**card_facts(card), "here_bytes": size_of(folder) if folder else None}
     known = {reference.repository for card in cards() for reference in card.references}
     for each in held(access.store):
         if each.manifest.repository not in known:
@@ -80,5 +82,30 @@ def _held_facts(each: Held) -> dict[str, JsonValue]:
     }
 
 
-def _size(folder: Path) -> int:
+def details(entry: Entry, access: Access) -> dict[str, JsonValue]:
+    """Tell what is known of one model without loading it: card, files here with their sizes, changes of revision."""
+    folder = find(entry, access)
+    return {
+        **(card_facts(entry.card) if entry.card else {"id": entry.id, "names": entry.names}),
+        "revision": snapshot_id(folder),
+        "here_bytes": size_of(folder) if folder else None,
+        "files": files_of(folder) if folder else {},
+        "history": changes(entry, access),
+        "quality": entry.card.quality if entry.card else {},
+    }
+
+
+def changes(entry: Entry, access: Access) -> list[JsonValue]:
+    """List the changes of the revision in use, the oldest first."""
+    return [asdict(change) for change in history(entry, access)]
+
+
+def files_of(folder: Path) -> dict[str, JsonValue]:
+    """Name every file with its size in bytes."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+
+
+def size_of(folder: Path) -> int:
+    """Count a folder's bytes."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

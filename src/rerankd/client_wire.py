@@ -118,6 +118,8 @@ def _model(item: Mapping[str, JsonValue]) -> ModelInfo:
         progress=_progress(item.get("progress")),
         memory_bytes=int(cast("int", item.get("memory_bytes", 0))),
         in_flight=int(cast("int", item.get("in_flight", 0))),
+        revision=str(item.get("revision", "")),
+        updating=ModelState(item["updating"]) if item.get("updating") else None,
     )
 
 

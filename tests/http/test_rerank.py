@@ -347,4 +347,4 @@ async def test_texts_alone_are_answered_with_the_header_where_the_body_has_no_ro
         batch = await http.post("/v1/rerank/batch", json={"requests": [{**BODY, "model": "tiny-reranker"}]})
     assert isinstance(answer.json(), list), "TEI's answer is a list"
     assert answer.headers["x-rerankd-fallback"] == "given-order"
-    assert batch.json()["results"][0]["fallback"] == "given-order"
+    assert batch.json()["responses"][0]["fallback"] == "given-order"

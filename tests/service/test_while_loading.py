@@ -16,7 +16,7 @@ from rerankd.models.residence import Policy
 from rerankd.scheduler.scheduler import Scheduler
 from rerankd.service.limits import Limits
 from rerankd.service.service import RerankService
-from rerankd.types import GIVEN_ORDER, Caller, Document, ModelState, RerankRequest, ScoreType
+from rerankd.types import GIVEN_ORDER, Caller, Document, Health, ModelState, RerankRequest, ScoreType
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +73,7 @@ async def test_the_stand_in_answers_by_its_name_until_the_model_does() -> None:
         ranking = await service.rerank(REQUEST, ME)
         assert (ranking.model, ranking.fallback) == ("quick", "quick")
         assert [hit.index for hit in ranking] == [1, 2, 0]
-        assert service.ready, "requests are answered"
+        assert service.health is Health.READY, "requests are answered"
         doors.open["slow"].set()
         await service.wait_ready("slow")
         ranking = await service.rerank(REQUEST, ME)
@@ -88,7 +88,7 @@ async def test_the_given_order_is_no_ranking_and_says_so() -> None:
         assert [hit.index for hit in ranking] == [0, 1, 2]
         assert [hit.score for hit in ranking] == pytest.approx([1, 2 / 3, 1 / 3]), "sorting by score changes nothing"
         assert ranking.usage.tokens == 0
-        assert service.ready
+        assert service.health is Health.READY
 
 
 async def test_a_stand_in_that_is_not_ready_itself_is_no_reason_to_blame_it() -> None:
@@ -97,7 +97,7 @@ async def test_a_stand_in_that_is_not_ready_itself_is_no_reason_to_blame_it() ->
     async with running(doors, "quick") as service:
         with pytest.raises(ModelNotReady, match="'slow'"):
             await service.rerank(REQUEST, ME)
-        assert not service.ready, "nobody is answered yet"
+        assert service.health is Health.LOADING, "nobody is answered yet"
         doors.open["quick"].set()
 
 
@@ -110,7 +110,7 @@ async def test_a_model_that_has_failed_is_not_covered_up() -> None:
             await service.wait_ready("slow")
         with pytest.raises(ModelLoadError, match="it is a picture"):
             await service.rerank(REQUEST, ME)
-        assert not service.ready
+        assert service.health is Health.FAILED
 
 
 async def test_shutting_down_is_not_answered_in_the_given_order() -> None:

@@ -16,7 +16,8 @@ _KEY = "rerankd.trace"
 class Trace:
     """One request. `outcome` is "ok", an error's kind, or "" while it is open; no texts are ever kept here.
 
-    `model` is the id of a served model, or ""; `fallback` is who answered in its place. `trace_id` is the distributed trace's, where it is recorded.
+    `model` is the id of a served model, or ""; `fallback` is who answered in its place. `trace_id` is the distributed
+    trace's, where it is recorded.
     """
 
     started: float = field(default_factory=time.perf_counter)

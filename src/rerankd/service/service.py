@@ -92,10 +92,7 @@ class RerankService:
 
     @property
     def health(self) -> Health:
-        """Whether requests should come: the default model is loaded or its next request loads it, and runs; or another
-
-        answers in its place.
-        """
+        """Whether requests should come: they are answered, by the default model or by another in its place."""
         if self._draining:
             return Health.DRAINING
         state = self._pool.info("").state

@@ -326,6 +326,8 @@ async def test_health_says_what_a_server_waits_for(http: httpx2.AsyncClient, ser
     assert (await http.get("/livez")).status_code == 200
     service.beyond_help = True
     assert (await http.get("/livez")).status_code == 503
+
+
 @pytest.mark.parametrize("path", ["/v1/rerank", "/cohere/v2/rerank", "/voyage/v1/rerank", "/simple/rerank"])
 async def test_an_answer_of_another_model_says_so_in_a_header_and_in_meta(path: str, service: FakeService) -> None:
     service.change = lambda ranking: replace(ranking, fallback="rerankd-zh-en")

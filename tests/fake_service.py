@@ -2,14 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from rerankd.errors import DeadlineExceeded, ModelNotFound
+from rerankd.errors import ModelNotFound
 from rerankd.http.ports import Service
 from rerankd.metrics import Metrics
 from rerankd.types import (
     Caller,
-    Health,
     ModelInfo,
     ModelState,
     Ranked,
@@ -72,20 +71,10 @@ class FakeService:
         self.cancelled = 0
         self.log: list[str] = []
         self.verified: Verified | None = None
-        self.draining = False
-        self.change: Callable[[Ranking], Ranking] = lambda ranking: ranking
-        self.beyond_help = False
 
     @property
-    def health(self) -> Health:
-        if self.draining:
-            return Health.DRAINING
-        if self.state is ModelState.FAILED:
-            return Health.FAILED
-        return Health.READY if self.state is ModelState.READY else Health.LOADING
-
-    def drain(self) -> None:
-        self.draining = True
+    def ready(self) -> bool:
+        return self.state is ModelState.READY
 
     async def rerank(self, request: RerankRequest, caller: Caller) -> Ranking:
         self.asked.append((request, caller))
@@ -93,16 +82,14 @@ class FakeService:
         if self.failure is not None:
             raise self.failure
         if self.hold is not None:
-            await self._wait(self.hold, request.deadline_s or 30)
-        return self.change(rank(request))
+            await self._wait(self.hold)
+        return rank(request)
 
-    async def _wait(self, hold: asyncio.Event, limit_s: float) -> None:
+    async def _wait(self, hold: asyncio.Event) -> None:
         self.waiting += 1
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(30):
                 await hold.wait()
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within {limit_s:g} s") from error
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

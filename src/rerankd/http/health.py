@@ -10,13 +10,10 @@ from starlette.routing import Route
 
 from rerankd import __version__
 from rerankd.dialects.base import Answer
-from rerankd.errors import RerankError
 from rerankd.http.auth import Keys
-from rerankd.http.errors import refusal, respond
+from rerankd.http.errors import respond
 from rerankd.http.ports import Service
-from rerankd.types import Health, ModelState, Scope
-
-_LOADED = frozenset({Health.READY, Health.UNWELL, Health.DRAINING})
+from rerankd.types import ModelState
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>rerankd</title>
 <link rel="icon" href="static/favicon-32x32.png">
@@ -26,27 +23,22 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>rerankd</
 <li><a href="health">Health</a></li><li><a href="metrics">Metrics</a></li></ul></body></html>"""
 
 
-def routes(service: Service, keys: Keys, *, open_metrics: bool = True) -> Sequence[Route]:
-    """Make the routes that open without a key; the metrics only if they are to."""
+def routes(service: Service, keys: Keys) -> Sequence[Route]:
+    """Make the routes that open without a key."""
 
     async def root(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(_PAGE)
-        about = {"name": "rerankd", "version": __version__, "ready": service.health is Health.READY, "docs": "/docs"}
+        about = {"name": "rerankd", "version": __version__, "ready": service.ready, "docs": "/docs"}
         return respond(Answer(200, about))
 
     async def cluster_auth(_: Request) -> Response:
         return respond(Answer(200, {"auth": bool(keys)}))
 
-    async def metrics(request: Request) -> Response:
-        try:
-            if not open_metrics:
-                keys.caller(request.headers, Scope.METRICS)
-        except RerankError as error:
-            return refusal(error)
+    async def metrics(_: Request) -> Response:
         # Off the loop: the process's own numbers are read from files.
-        text, kind = await asyncio.to_thread(service.metrics.exposition, request.headers.get("accept", ""))
-        return Response(text, media_type=kind)
+        text = await asyncio.to_thread(service.metrics.text)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return (
         *_probes(service),
@@ -58,24 +50,20 @@ def routes(service: Service, keys: Keys, *, open_metrics: bool = True) -> Sequen
 
 def _probes(service: Service) -> Sequence[Route]:
     async def health(_: Request) -> Response:
-        now = service.health
-        if now is Health.READY:
-            # It may be that another model answers while this one loads (models.while_loading).
-            loaded = service.model("").state in {ModelState.READY, ModelState.UNLOADED}
-            return respond(Answer(200, {"status": "healthy", "model_loaded": loaded, "unix": time.time()}))
-        return respond(Answer(503, {"status": now.value, "model_loaded": now in _LOADED}))
+        if service.ready:
+            return respond(Answer(200, {"status": "healthy", "model_loaded": True, "unix": time.time()}))
+        return respond(Answer(503, {"status": _not_ready(service), "model_loaded": False}))
 
     async def readyz(_: Request) -> Response:
-        now = service.health
-        return respond(Answer(200 if now is Health.READY else 503, {"status": now.value}))
+        if service.ready:
+            return respond(Answer(200, {"status": "ready"}))
+        return respond(Answer(503, {"status": _not_ready(service)}))
 
     async def livez(_: Request) -> Response:
-        if service.beyond_help:
-            return respond(Answer(503, {"status": "hung"}))
         return respond(Answer(200, {"status": "alive"}))
 
     async def well_known(_: Request) -> Response:
-        return respond(Answer(204 if service.health is Health.READY else 503, None))
+        return respond(Answer(204 if service.ready else 503, None))
 
     return (
         *(Route(path, health) for path in ("/health", "/healthz", "/ping")),
@@ -83,3 +71,8 @@ def _probes(service: Service) -> Sequence[Route]:
         Route("/livez", livez),
         Route("/.well-known/ready", well_known),
     )
+
+
+def _not_ready(service: Service) -> str:
+    """Tell a model that still loads from one that never will."""
+    return "failed" if service.model("").state is ModelState.FAILED else "loading"

@@ -3,20 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from rerankd.engines.base import Array, Engine
+from rerankd.engines.base import Engine
 from rerankd.families.base import Reader
-from rerankd.registry.options import Activation
-from rerankd.types import ModelInfo, ScoreType
+from rerankd.types import ModelInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """What it takes to score pairs. `info.fingerprint` names all that can change a raw score.
+    """What it takes to score pairs. `info.fingerprint` names all that can change a score; `folder` holds its files.
 
-    `folder` holds its files; `memory_bytes` is what the network's weights take, as they lie on disk. `activation` is
-    what the user has set in place of the model's own ("" keeps that).
+    `memory_bytes` is what the network's weights take, as they lie on disk.
     """
 
     info: ModelInfo
@@ -24,19 +20,3 @@ class LoadedModel:
     engine: Engine
     folder: Path | None = None
     memory_bytes: int = 0
-    activation: Activation = ""
-
-    def activate(self, raw_scores: Array) -> Array:
-        """Turn raw scores into scores, shape kept."""
-        match self.activation:
-            case "none":
-                return raw_scores
-            case "sigmoid" if self.reader.score_type is not ScoreType.PROBABILITY:
-                return np.asarray(1 / (1 + np.exp(-raw_scores)), np.float32)
-            case _:
-                return self.reader.activate(raw_scores)
-
-
-def score_type(own: ScoreType, activation: Activation) -> ScoreType:
-    """What scores mean once the activation that was set is applied."""
-    return {"none": ScoreType.LOGIT, "sigmoid": ScoreType.PROBABILITY}.get(activation, own)

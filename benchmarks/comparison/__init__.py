@@ -1,1 +1,0 @@
-"""What the scenarios in this folder share: models, texts, rivals, rounds, results."""

@@ -6,10 +6,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test clients check format docs dist clean
+.PHONY: help install serve test clients check format docs bench-compare dist clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(VENV)/.base ## Install rerankd into .venv (no torch, under 200 MB)
 
@@ -37,11 +37,14 @@ docs: $(VENV)/.test ## Write the generated pages anew
 	PYTHONPATH=tests $(BIN)/python tests/connect_pages.py
 	PYTHONPATH=tests $(BIN)/python tests/quality_pages.py
 
+bench-compare: $(VENV)/.test ## Measure against other servers and libraries (ARGS=--quick for a look)
+	$(BIN)/python benchmarks/compare.py $(ARGS)
+
 dist: $(VENV)/.test ## Build the wheel into dist/
 	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## Remove .venv and everything built
-	rm -rf $(VENV) .venvs dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venvs .cache dist build .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rerankd needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from rerankd.errors import ModelNotFound
+from rerankd.errors import DeadlineExceeded, ModelNotFound
 from rerankd.http.ports import Service
 from rerankd.metrics import Metrics
 from rerankd.types import (
     Caller,
+    Health,
     ModelInfo,
     ModelState,
     Ranked,
@@ -71,10 +72,20 @@ class FakeService:
         self.cancelled = 0
         self.log: list[str] = []
         self.verified: Verified | None = None
+        self.draining = False
+        self.change: Callable[[Ranking], Ranking] = lambda ranking: ranking
+        self.beyond_help = False
 
     @property
-    def ready(self) -> bool:
-        return self.state is ModelState.READY
+    def health(self) -> Health:
+        if self.draining:
+            return Health.DRAINING
+        if self.state is ModelState.FAILED:
+            return Health.FAILED
+        return Health.READY if self.state is ModelState.READY else Health.LOADING
+
+    def drain(self) -> None:
+        self.draining = True
 
     async def rerank(self, request: RerankRequest, caller: Caller) -> Ranking:
         self.asked.append((request, caller))
@@ -82,14 +93,16 @@ class FakeService:
         if self.failure is not None:
             raise self.failure
         if self.hold is not None:
-            await self._wait(self.hold)
-        return rank(request)
+            await self._wait(self.hold, request.deadline_s or 30)
+        return self.change(rank(request))
 
-    async def _wait(self, hold: asyncio.Event) -> None:
+    async def _wait(self, hold: asyncio.Event, limit_s: float) -> None:
         self.waiting += 1
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(limit_s):
                 await hold.wait()
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"no answer within {limit_s:g} s") from error
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

@@ -1,38 +1,46 @@
 """Settings to a running service: the only module that knows every class."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from rerankd import machine, plugins
 from rerankd.cache.base import CacheFactory, ScoreCache
-from rerankd.errors import ConfigError
+from rerankd.engines._torch_devices import devices
+from rerankd.errors import ConfigError, InvalidRequest
 from rerankd.metrics import Metrics
 from rerankd.models.loader import Loader
 from rerankd.models.pool import ModelPool
+from rerankd.models.renewal import Golden, Ndcg
 from rerankd.models.residence import Policy
+from rerankd.registry import options
 from rerankd.registry.resolve import Entry, resolve
 from rerankd.registry.store import Store
 from rerankd.scheduler.scheduler import Scheduler
+from rerankd.service.cascade import Cascade
 from rerankd.service.chunking import Chunking
 from rerankd.service.limits import Limits
+from rerankd.service.operator import Operator
 from rerankd.service.service import RerankService
 from rerankd.settings import Settings
 from rerankd.sources.base import Access
-from rerankd.types import ChunkScores, LongDocuments
+from rerankd.types import GIVEN_ORDER, ChunkScores, LongDocuments
 
 _MIB = 1 << 20
+_BUNDLED = "rerankd-zh-en"
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
 
-def assemble(settings: Settings) -> RerankService:
-    """Build the service; no model is loaded yet.
+def assemble(settings: Settings, *, measure: Callable[[Path], Ndcg] | None = None) -> RerankService:
+    """Build the service; no model is loaded yet. `measure` opens `models.golden_set`, for renewals.
 
     Raises:
         ConfigError: a model's name or the cache's URL means nothing here.
     """
     metrics = Metrics()
+    metrics.watch_devices(devices)
     loader = make_loader(settings)
     limits = Limits(
         max_documents=settings.limits.max_documents,
@@ -46,14 +54,26 @@ def assemble(settings: Settings) -> RerankService:
         overlap_tokens=settings.limits.overlap_tokens,
     )
     entries = _entries(settings)
-    pool = ModelPool(entries, loader.load, metrics, _policy(settings, entries))
+    pool = ModelPool(entries, loader.load, metrics, _policy(settings, entries), fetch=loader.fetch)
+    operator = Operator(
+        pool,
+        loader,
+        lambda name: configured(resolve(name), settings),
+        golden=golden(settings, measure),
+        keep_revisions=settings.models.keep_revisions,
+    )
     cache = open_cache(settings.cache.url, int(settings.cache.max_mb * _MIB))
     scheduling = settings.scheduling
     workers = machine.worker_threads(
         machine.usable_cores(), workers=scheduling.workers, reserved_cores=scheduling.reserved_cores
     )
-    scheduler = Scheduler(workers=workers, queue_tokens=scheduling.queue_tokens, metrics=metrics)
-    return RerankService(pool=pool, scheduler=scheduler, cache=cache, limits=limits, chunking=chunking, metrics=metrics)
+    scheduler = Scheduler(
+        workers=workers, queue_tokens=scheduling.queue_tokens, hang_s=scheduling.hang_s, metrics=metrics
+    )
+    return RerankService(
+        pool=pool, scheduler=scheduler, cache=cache, limits=limits, chunking=chunking, cascade=_cascade(settings),
+        metrics=metrics, while_loading=_stand_in(settings), operator=operator,
+    )  # fmt: skip
 
 
 def make_loader(settings: Settings) -> Loader:
@@ -66,9 +86,32 @@ def make_loader(settings: Settings) -> Loader:
         engine=settings.models.engine,
         max_tokens=settings.models.max_tokens,
         document_cache_bytes=int(settings.models.document_cache_mb * _MIB),
-        precision=settings.models.precision,
         check_golden=settings.models.check_golden,
     )
+
+
+def configured(entry: Entry, settings: Settings) -> Entry:
+    """Give a model what is set for it alone.
+
+    Raises:
+        ConfigError: `models.options` cannot be read.
+    """
+    known = {name.casefold() for name in (entry.id, *entry.names)}
+    for name, found in options.read(settings.models.options).items():
+        if name.casefold() in known:
+            return replace(entry, options=found)
+    return entry
+
+
+def golden(settings: Settings, measure: Callable[[Path], Ndcg] | None) -> Golden | None:
+    """Say what a newer revision is judged by; None where nothing is set.
+
+    Raises:
+        RerankError: the golden set cannot be read.
+    """
+    if settings.models.golden_set is None or measure is None:
+        return None
+    return Golden(measure(settings.models.golden_set), settings.models.golden_margin)
 
 
 def open_access(settings: Settings, store: Store, environ: Mapping[str, str] = os.environ) -> Access:
@@ -126,11 +169,44 @@ def _policy(settings: Settings, entries: Sequence[Entry]) -> Policy:
         idle_s=models.idle_unload_s,
         memory_bytes=int(models.memory_mb * _MIB),
         pinned=frozenset(names[name.casefold()] for name in models.pinned),
+        always=frozenset({_BUNDLED} if models.while_loading == "bundled" else ()),
     )
 
 
+def _cascade(settings: Settings) -> Cascade:
+    """Say how cascades run; the ids stand for the models that `models.default` names."""
+    default = [resolve(name).id for name in _stages(settings)]
+    return Cascade(
+        default=">".join(default) if len(default) > 1 else "",
+        documents=settings.cascade.documents,
+        deadline_s=settings.cascade.deadline_s,
+    )
+
+
+def _stages(settings: Settings) -> Sequence[str]:
+    try:
+        return Cascade().stages(settings.models.default)
+    except InvalidRequest as error:
+        raise ConfigError(f"models.default {settings.models.default!r} is no cascade: write FAST>LARGE") from error
+
+
+def _stand_in(settings: Settings) -> str:
+    return {"refuse": "", "bundled": _BUNDLED, "given_order": GIVEN_ORDER}[settings.models.while_loading]
+
+
 def _entries(settings: Settings) -> list[Entry]:
-    entries = [resolve(name) for name in (settings.models.default, *settings.models.served)]
+    """List what is served, the default first (of a cascade, the large one), the model that stands in for others last.
+
+    Raises:
+        ConfigError: a name means nothing, two models have one id, or an option is for no model that is served.
+    """
+    stand_in = [_BUNDLED] if settings.models.while_loading == "bundled" else []
+    names = (*reversed(_stages(settings)), *settings.models.served, *stand_in)
+    entries = [configured(resolve(name), settings) for name in names]
+    known = {name.casefold() for entry in entries for name in (entry.id, *entry.names)}
+    for name in options.read(settings.models.options):
+        if name.casefold() not in known:
+            raise ConfigError(f"models.options names {name!r}, which is not served: add it to models.served")
     unique: dict[str, Entry] = {}
     for entry in entries:
         if entry.id in unique and unique[entry.id].reference != entry.reference:

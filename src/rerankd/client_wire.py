@@ -7,6 +7,7 @@ import httpx2
 
 from rerankd.errors import (
     ChecksumMismatch,
+    Conflict,
     DeadlineExceeded,
     DownloadFailed,
     EngineFailure,
@@ -20,6 +21,7 @@ from rerankd.errors import (
     RateLimited,
     RequestTooLarge,
     RerankError,
+    RevisionRefused,
     ScoresDisagree,
     ServerUnreachable,
     TryLater,
@@ -35,6 +37,7 @@ from rerankd.types import (
     Ranking,
     RerankRequest,
     ScoreType,
+    Stage,
     Usage,
 )
 
@@ -76,6 +79,12 @@ def read_ranking(answer: JsonObject) -> Ranking:
             usage=Usage(tokens=int(usage.get("total_tokens", 0)), pairs=len(items)),
             truncated=tuple(cast("Sequence[int]", meta.get("truncated_documents") or ())),
             chunked=tuple(cast("Sequence[int]", meta.get("chunked_documents") or ())),
+            unscored=tuple(cast("Sequence[int]", meta.get("unscored_documents") or ())),
+            stages=tuple(
+                Stage(str(stage["model"]), tuple(cast("Sequence[int]", stage["documents"])))
+                for stage in cast("Sequence[Mapping[str, JsonValue]]", meta.get("stages") or ())
+            ),
+            fallback=str(meta.get("fallback") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ServerUnreachable("the answer holds no ranking: is base_url a rerankd server?") from error
@@ -109,8 +118,8 @@ def _model(item: Mapping[str, JsonValue]) -> ModelInfo:
         progress=_progress(item.get("progress")),
         memory_bytes=int(cast("int", item.get("memory_bytes", 0))),
         in_flight=int(cast("int", item.get("in_flight", 0))),
-        precision_reason=str(item.get("precision_reason", "")),
-        agreement=cast("JsonObject", item.get("agreement") or {}),
+        revision=str(item.get("revision", "")),
+        updating=ModelState(item["updating"]) if item.get("updating") else None,
     )
 
 
@@ -160,9 +169,10 @@ _TRY_LATER: Mapping[str, type[TryLater]] = {
     "model_not_ready": ModelNotReady,
     "try_later": TryLater,
 }
-_LOAD_ERRORS = (ModelLoadError, DownloadFailed, ChecksumMismatch, UnsupportedModel, ScoresDisagree)
+_LOAD_ERRORS = (ModelLoadError, DownloadFailed, ChecksumMismatch, UnsupportedModel, ScoresDisagree, RevisionRefused)
 _PLAIN: Mapping[str, type[RerankError]] = {
-    error.kind: error for error in (NotAuthenticated, NotAllowed, DeadlineExceeded, EngineFailure, *_LOAD_ERRORS)
+    error.kind: error
+    for error in (NotAuthenticated, NotAllowed, Conflict, DeadlineExceeded, EngineFailure, *_LOAD_ERRORS)
 }
 
 

@@ -106,6 +106,12 @@ class ModelNotReady(TryLater):
     kind: ClassVar[str] = "model_not_ready"
 
 
+class Conflict(RerankError):
+    """What was asked for cannot be done now: another operation on the model is under way, or it is in use."""
+
+    kind: ClassVar[str] = "conflict"
+
+
 class DeadlineExceeded(RerankError):
     """The answer was not ready in the time allowed."""
 
@@ -150,6 +156,12 @@ class ScoresDisagree(ModelLoadError):
     """A known pair did not get its known score."""
 
     kind: ClassVar[str] = "scores_disagree"
+
+
+class RevisionRefused(ModelLoadError):
+    """A newer revision of a model ranks worse than the one in use, by more than the margin allowed."""
+
+    kind: ClassVar[str] = "revision_refused"
 
 
 class ServerUnreachable(RerankError):

@@ -15,6 +15,9 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 # A caller's model name or path may hold line breaks and terminal escapes: a line stays one line, and plain.
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {0x0A: "\\n", 0x09: "\\t"}
 
+_SAID = ("method", "path", "status")
+"""Fields that an access line's message holds already; machines read them one by one."""
+
 
 def set_up(level: str, form: Literal["auto", "text", "json"]) -> None:
     """Send all logging to standard error. For programs only: the library never calls this.
@@ -65,7 +68,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return one line without control characters, then the traceback if there is one."""
         clock = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
-        tail = "".join(f"  {name}={value}" for name, value in _extra(record).items())
+        said = _SAID if record.name == "rerankd.access" else ()
+        tail = "".join(f"  {name}={value}" for name, value in _extra(record).items() if name not in said)
         text = f"{clock} {record.levelname.lower():<7} " + f"{record.getMessage()}{tail}".translate(_CONTROL)
         trouble = _trouble(self, record)
         return f"{text}\n{trouble}" if trouble else text

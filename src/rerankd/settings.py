@@ -54,6 +54,10 @@ class ServerSettings(_Section):
     """Connections served at once; more are answered 503."""
     body_timeout_s: Annotated[float, Field(gt=0)] = 30
     """Seconds a caller may take to send its body."""
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = 0
+    """Seconds after SIGTERM in which connections are still taken while /readyz already answers 503: as long as a load
+
+    balancer needs to notice."""
     shutdown_timeout_s: Annotated[float, Field(ge=0)] = 30
     """Seconds that requests in flight are given to finish when the server stops."""
 
@@ -63,8 +67,13 @@ class AuthSettings(_Section):
 
     keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = ()
     """API keys; a caller sends one as `Authorization: Bearer KEY`, `api-key` or `x-api-key`. None: no key is needed."""
+    admin_keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = ()
+    """API keys that open everything, /admin too. Without one, here or in the keys file, /admin is closed."""
     keys_file: Path | None = None
-    """A file with one API key a line, in place of auth.keys."""
+    """A file of API keys beside those: what `rerankd keys new` writes (digests), or one key a line. It is read again
+    when it changes, and on SIGHUP."""
+    open_metrics: bool = True
+    """Answer /metrics without a key; false asks for one with the scope metrics or admin."""
     allow_open: bool = False
     """Serve beyond loopback without keys, knowingly: anybody who reaches the port can use it."""
 
@@ -73,7 +82,8 @@ class ModelsSettings(_Section):
     """Which models are served, and from where."""
 
     default: Annotated[str, Field(min_length=1)] = "rerankd-zh-en"
-    """The model that answers where a request names none: a catalog name, org/name, a folder, or NAME=MODEL."""
+    """The model that answers where a request names none: a catalog name, org/name, a folder, or NAME=MODEL. FAST>LARGE
+    is a cascade of two; `fast` is the bundled model."""
     served: tuple[str, ...] = ()
     """More models to load, beside the default."""
     store: Path | None = None
@@ -101,9 +111,6 @@ class ModelsSettings(_Section):
     engine: Annotated[str, Field(min_length=1)] = "auto"
     """What runs the networks: onnx, torch (an extra: CUDA, and language models), or auto: torch where it is needed or
     faster, onnx otherwise."""
-    precision: Literal["auto", "fp32", "int8"] = "auto"
-    """auto: int8 where `rerankd convert` has found that its scores agree with those of fp32 and that it is faster, fp32
-    elsewhere. fp32: the exact scores. int8: made at the first load if it is not there, whatever was measured."""
     check_golden: bool = True
     """Refuse to serve a model that does not give the known scores of its card."""
     preload: Literal["all", "default", "none"] = "all"
@@ -114,6 +121,18 @@ class ModelsSettings(_Section):
     """Memory for the weights of all loaded models in MiB; the least recently used is unloaded first. 0: no budget."""
     pinned: tuple[str, ...] = ()
     """Models that are never unloaded."""
+    options: tuple[str, ...] = ()
+    """What is set for one model alone, such as `bge-reranker-v2-m3: max_tokens=1024 pinned=true`: max_tokens,
+    activation (sigmoid or none), pinned."""
+    while_loading: Literal["refuse", "bundled", "given_order"] = "refuse"
+    """What a request gets while its model is made ready: 503 with the time to come back, an answer of the bundled
+    model, or its documents in the order given; either says so in `meta.fallback` and `x-rerankd-fallback`."""
+    golden_set: Path | None = None
+    """Judged queries, as for `rerankd evaluate`, that a newer revision is judged on before it replaces the old one."""
+    golden_margin: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """How much lower nDCG@10 on models.golden_set may be with a newer revision; beyond, the old one stays."""
+    keep_revisions: Annotated[int, Field(ge=0, le=100)] = 1
+    """Replaced revisions of a model that stay on disk, for `rerankd rollback`."""
     document_cache_mb: Annotated[float, Field(ge=0, le=1048576)] = 64
     """Memory per late-interaction model for documents already seen, in MiB; 0 turns it off."""
 
@@ -126,7 +145,10 @@ class SchedulingSettings(_Section):
     reserved_cores: Annotated[int, Field(ge=0, le=1024)] = 0
     """Cores left to other programs on this machine where scheduling.workers is 0; one always works."""
     queue_tokens: Annotated[int, Field(ge=1)] = 1_000_000
-    """Tokens that may wait; a request that does not fit is refused with the time to come back."""
+    """Tokens that may wait; a request that does not fit is refused with the time to come back. Requests of the
+    background lane may fill half of it."""
+    hang_s: Annotated[float, Field(gt=0, le=86400)] = 120
+    """Seconds after which a batch is given up and its worker replaced, if it is also 20 times slower than usual."""
 
 
 class LimitsSettings(_Section):
@@ -148,6 +170,15 @@ class LimitsSettings(_Section):
     """Tokens that neighbouring chunks share."""
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """Seconds after which a request is answered with an error."""
+
+
+class CascadeSettings(_Section):
+    """A fast model before a large one: a request's `model`, or models.default, says FAST>LARGE."""
+
+    deadline_s: Annotated[float, Field(gt=0, le=3600)] = 5
+    """Seconds for the whole answer where the request does not say how long it waits."""
+    documents: Annotated[int, Field(ge=0)] = 0
+    """How many of the best documents the large model scores at most; 0: as many as time allows."""
 
 
 class CacheSettings(_Section):
@@ -178,5 +209,6 @@ class Settings(_Section):
     models: ModelsSettings = ModelsSettings()
     scheduling: SchedulingSettings = SchedulingSettings()
     limits: LimitsSettings = LimitsSettings()
+    cascade: CascadeSettings = CascadeSettings()
     cache: CacheSettings = CacheSettings()
     logging: LoggingSettings = LoggingSettings()

@@ -12,6 +12,10 @@ JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[st
 JsonObject = Mapping[str, JsonValue]
 
 
+GIVEN_ORDER = "given-order"
+"""Stands in an answer for a model, where documents were left in the order in which they came."""
+
+
 class ScoreType(StrEnum):
     """What a score means, so that nobody has to guess its scale."""
 
@@ -19,6 +23,8 @@ class ScoreType(StrEnum):
     """After a sigmoid: between 0 and 1, the same scale in every request."""
     LOGIT = "logit"
     """What the model outputs: any real number, higher is better."""
+    POSITION = "position"
+    """No model has scored: the numbers only fall with the place in the order given."""
 
 
 class LongDocuments(StrEnum):
@@ -30,6 +36,23 @@ class LongDocuments(StrEnum):
     """Its end is cut off, and the answer says so."""
     ERROR = "error"
     """The request is refused."""
+
+
+class OnDeadline(StrEnum):
+    """What a caller wants when time runs out before every document is scored."""
+
+    ERROR = "error"
+    PARTIAL = "partial"
+    """The ranking of those that are scored by then, and the indexes of the others."""
+
+
+class Lane(StrEnum):
+    """Who goes first. Neither lane ever starves the other."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for the answer."""
+    BACKGROUND = "background"
+    """Nobody does: batches, evaluations. It gets what the interactive lane leaves, and a little beside it."""
 
 
 class ChunkScores(StrEnum):
@@ -65,6 +88,7 @@ class RerankRequest:
     `long_documents`, `max_chunks_per_doc` and `overlap_tokens` None mean what the server is set to; a request can ask
     for fewer chunks, not for more. `max_tokens_per_doc` cuts every document to that many tokens first.
     `instruction` tells a model that was trained with instructions what relevance means; other models pass over it.
+    `deadline_s` is how long the caller waits, in seconds; None means the server's limit, which it cannot exceed.
     """
 
     query: str
@@ -78,6 +102,9 @@ class RerankRequest:
     max_chunks_per_doc: int | None = None
     overlap_tokens: int | None = None
     max_tokens_per_doc: int | None = None
+    deadline_s: float | None = None
+    on_deadline: OnDeadline = OnDeadline.ERROR
+    lane: Lane = Lane.INTERACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +138,21 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A model of a cascade, and the indexes of the documents whose score is its own."""
+
+    model: str
+    documents: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking(Sequence[Ranked]):
     """The ordered answer: best first, ties by index.
 
     `model` is the served id. `truncated` holds the indexes of the documents of which something was not read,
-    `chunked` those of which several chunks were scored.
+    `chunked` those of which several chunks were scored, `unscored` those that are missing because time ran out.
+    `stages` tells which model of a cascade scored what; () where one model scored all. `fallback` tells who answered in
+    place of the model that was asked for, while that loads: a model's id, or `GIVEN_ORDER`; "" where itself did.
     """
 
     items: tuple[Ranked, ...]
@@ -125,6 +162,9 @@ class Ranking(Sequence[Ranked]):
     timing: Timing = field(default_factory=Timing)
     truncated: tuple[int, ...] = ()
     chunked: tuple[int, ...] = ()
+    unscored: tuple[int, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    fallback: str = ""
 
     @overload
     def __getitem__(self, index: int) -> Ranked: ...
@@ -137,6 +177,19 @@ class Ranking(Sequence[Ranked]):
         return len(self.items)
 
 
+class Health(StrEnum):
+    """Whether a server answers, and if not, what it waits for."""
+
+    READY = "ready"
+    LOADING = "loading"
+    FAILED = "failed"
+    """The default model cannot be loaded."""
+    UNWELL = "unwell"
+    """Batch after batch fails; it tries by itself until one succeeds."""
+    DRAINING = "draining"
+    """It is stopping: what is in flight is finished, nothing new should come."""
+
+
 class ModelState(StrEnum):
     """Where a model is between its name and its first score."""
 
@@ -147,6 +200,8 @@ class ModelState(StrEnum):
     CONVERTING = "converting"
     LOADING = "loading"
     WARMING = "warming"
+    JUDGING = "judging"
+    """A newer revision is compared with the one in use."""
     READY = "ready"
     DRAINING = "draining"
     FAILED = "failed"
@@ -177,8 +232,8 @@ class ModelInfo:
     `max_tokens` is the longest input, query and document together, in tokens. `progress` is there while its files are
     fetched, `verified` where a certificate of `rerankd verify` matches the files, the precision and the engine of this
     very model. `memory_bytes` is what its weights take (0: not known yet), `in_flight` how many requests use it now.
-    `precision_reason` says why it is this precision; `agreement` holds what was measured of int8 against fp32, {} where
-    nothing was.
+    `revision` names the snapshot of its repository ("" for a folder of one's own); `updating` is the state of a newer
+    one that is being made ready beside it, and `progress` is then its.
     """
 
     id: str
@@ -195,12 +250,28 @@ class ModelInfo:
     verified: Verified | None = None
     memory_bytes: int = 0
     in_flight: int = 0
-    precision_reason: str = ""
-    agreement: JsonObject = field(default_factory=dict[str, JsonValue])
+    revision: str = ""
+    updating: ModelState | None = None
+
+
+class Scope(StrEnum):
+    """What a key opens."""
+
+    RERANK = "rerank"
+    """Ranking, and what tells about the models."""
+    METRICS = "metrics"
+    """`/metrics`, where it is closed (`auth.open_metrics`)."""
+    ADMIN = "admin"
+    """Whatever changes the server. Never without a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, after authentication. `name` is safe to log; the key itself never comes this far."""
+    """Who asks, after authentication. `name` is safe to log; the key itself never comes this far.
+
+    `anonymous`: no key was asked for, so that the name says nothing about who it is.
+    """
 
     name: str = "anonymous"
+    scopes: frozenset[Scope] = frozenset({Scope.RERANK, Scope.METRICS})
+    anonymous: bool = True

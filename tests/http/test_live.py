@@ -113,6 +113,12 @@ def test_the_service_is_started_and_closed_with_the_application(service: FakeSer
     assert service.log == ["start", "close"]
 
 
+def _environment() -> dict[str, str]:
+    """Let a program find what this process finds, and the tests' own modules."""
+    paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 _PROGRAM = """
 import sys
 from fake_service import FakeService
@@ -125,7 +131,7 @@ serve(Settings(server=ServerSettings(host=sys.argv[1], port=0)), lambda settings
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_signal_ends_the_server_with_exit_code_0(number: signal.Signals, host: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = _environment()
     command = [sys.executable, "-c", _PROGRAM, host]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
@@ -140,6 +146,35 @@ def test_a_signal_ends_the_server_with_exit_code_0(number: signal.Signals, host:
             assert process.wait(20) == 0
             assert "Traceback" not in rest
             assert "stopped" in rest
+        finally:
+            process.kill()
+
+
+_DRAINING = """
+import sys
+from fake_service import FakeService
+from rerankd.settings import ServerSettings, Settings
+from rerankd.http.run import serve
+serve(Settings(server=ServerSettings(port=0, drain_s=30)), lambda settings: FakeService())
+"""
+
+
+def test_after_sigterm_it_is_not_ready_and_still_answers_and_a_second_signal_ends_it_at_once() -> None:
+    environment = _environment()
+    with subprocess.Popen(
+        [sys.executable, "-c", _DRAINING], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stderr is not None
+        try:
+            lines = iter(process.stderr.readline, "")
+            url = json.loads(next(line for line in lines if "listening on" in line))["message"].split()[2]
+            assert httpx2.get(f"{url}/readyz").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert any("no longer ready" in line for line in lines)
+            assert httpx2.get(f"{url}/readyz").json() == {"status": "draining"}
+            assert httpx2.post(f"{url}/v1/rerank", content=BODY).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 128 + signal.SIGTERM
         finally:
             process.kill()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -20,6 +21,7 @@ from rerankd.errors import (
     RerankError,
 )
 from rerankd.settings import AuthSettings, LimitsSettings, ServerSettings, Settings
+from rerankd.types import Lane, OnDeadline, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -202,7 +204,7 @@ async def test_an_answer_that_takes_too_long_is_504(service: FakeService) -> Non
         response = await http.post("/v1/rerank", json=BODY)
     assert response.status_code == 504
     assert response.json()["error"]["kind"] == "deadline_exceeded"
-    assert (service.waiting, service.cancelled) == (0, 1)
+    assert service.waiting == 0
 
 
 async def test_keys_open_the_door_and_name_the_caller(service: FakeService) -> None:
@@ -253,3 +255,98 @@ async def test_the_same_raw_scores_whichever_word_asks_for_them(http: httpx2.Asy
     raw = (await http.post("/v1/rerank", json={**BODY, "use_activation": False})).json()
     assert raw["meta"]["score_type"] == "logit"
     assert raw["results"][0]["relevance_score"] == pytest.approx(10 * plain["results"][0]["relevance_score"])
+
+
+HEADERS = {"X-Request-Timeout": "2.5", "X-Rerankd-On-Deadline": "Partial", "X-Rerankd-Priority": "background"}
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/jina/v1/rerank", "/infinity/rerank", "/tei/rerank"])
+async def test_headers_say_how_long_a_caller_of_any_api_waits(
+    http: httpx2.AsyncClient, service: FakeService, path: str
+) -> None:
+    body = {"query": QUERY, "texts" if "tei" in path else "documents": DOCUMENTS}
+    assert (await http.post(path, json=body, headers=HEADERS)).status_code == 200
+    ((asked, _),) = service.asked
+    assert 2 < (asked.deadline_s or 0) <= 2.5
+    assert (asked.on_deadline, asked.lane) == (OnDeadline.PARTIAL, Lane.BACKGROUND)
+
+
+async def test_the_body_can_say_it_too_and_headers_win(http: httpx2.AsyncClient, service: FakeService) -> None:
+    body = {**BODY, "deadline_s": "1.5", "on_deadline": "partial", "priority": 1}
+    await http.post("/v1/rerank", json=body)
+    await http.post("/v1/rerank", json=body, headers={"x-request-timeout": "0.5", "x-rerankd-priority": "interactive"})
+    (first, _), (second, _) = service.asked
+    assert (first.deadline_s, first.on_deadline, first.lane) == (1.5, OnDeadline.PARTIAL, Lane.BACKGROUND)
+    assert 0 < (second.deadline_s or 0) <= 0.5
+    assert second.lane is Lane.INTERACTIVE
+
+
+async def test_nobody_waits_longer_than_the_server_allows(service: FakeService) -> None:
+    async with opened(service, Settings(limits=LimitsSettings(deadline_s=3))) as http:
+        await http.post("/v1/rerank", json={**BODY, "deadline_s": 60}, headers={"x-request-timeout": "600"})
+    assert 2 < (service.asked[0][0].deadline_s or 0) <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("x-request-timeout", "soon"), ("x-request-timeout", "0"), ("x-request-timeout", "nan"),
+     ("x-rerankd-on-deadline", "panic"), ("x-rerankd-priority", "high")],
+)  # fmt: skip
+async def test_a_header_that_says_nothing_known_is_refused(http: httpx2.AsyncClient, name: str, value: str) -> None:
+    response = await http.post("/v1/rerank", json=BODY, headers={name: value})
+    assert response.status_code == 400
+    assert name in response.text
+    assert value in response.text
+
+
+@pytest.mark.parametrize("change", [{"deadline_s": 0}, {"deadline_s": "x"}, {"on_deadline": "x"}, {"priority": "x"}])
+async def test_a_field_that_says_nothing_known_is_refused(http: httpx2.AsyncClient, change: dict[str, Any]) -> None:
+    response = await http.post("/v1/rerank", json=BODY | change)
+    assert response.status_code == 400
+    assert next(iter(change)) in response.text
+
+
+async def test_an_answer_in_parts_says_so_in_body_and_header(http: httpx2.AsyncClient, service: FakeService) -> None:
+    service.change = lambda ranking: replace(
+        ranking, items=ranking.items[:2], unscored=(0, 3), stages=(Stage("large", (1,)), Stage("small", (2,)))
+    )
+    response = await http.post("/v1/rerank", json=BODY)
+    assert response.headers["x-rerankd-unscored-documents"] == "2"
+    meta = response.json()["meta"]
+    assert meta["unscored_documents"] == [0, 3]
+    assert meta["stages"] == [{"model": "large", "documents": [1]}, {"model": "small", "documents": [2]}]
+
+
+async def test_health_says_what_a_server_waits_for(http: httpx2.AsyncClient, service: FakeService) -> None:
+    assert (await http.get("/readyz")).json() == {"status": "ready"}
+    service.drain()
+    response = await http.get("/readyz")
+    assert (response.status_code, response.json()) == (503, {"status": "draining"})
+    assert (await http.get("/health")).status_code == 503
+    assert (await http.get("/livez")).status_code == 200
+    service.beyond_help = True
+    assert (await http.get("/livez")).status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/cohere/v2/rerank", "/voyage/v1/rerank", "/simple/rerank"])
+async def test_an_answer_of_another_model_says_so_in_a_header_and_in_meta(path: str, service: FakeService) -> None:
+    service.change = lambda ranking: replace(ranking, fallback="rerankd-zh-en")
+    async with opened(service) as http:
+        answer = await http.post(path, json=BODY)
+        service.change = lambda ranking: ranking
+        own = await http.post(path, json=BODY)
+    assert answer.headers["x-rerankd-fallback"] == "rerankd-zh-en"
+    assert "x-rerankd-fallback" not in own.headers
+    if "meta" in answer.json() and path in {"/v1/rerank", "/simple/rerank"}:
+        assert answer.json()["meta"]["fallback"] == "rerankd-zh-en"
+        assert "fallback" not in own.json()["meta"]
+
+
+async def test_texts_alone_are_answered_with_the_header_where_the_body_has_no_room(service: FakeService) -> None:
+    service.change = lambda ranking: replace(ranking, fallback="given-order")
+    async with opened(service) as http:
+        answer = await http.post("/rerank", json={"query": QUERY, "texts": DOCUMENTS})
+        batch = await http.post("/v1/rerank/batch", json={"requests": [{**BODY, "model": "tiny-reranker"}]})
+    assert isinstance(answer.json(), list), "TEI's answer is a list"
+    assert answer.headers["x-rerankd-fallback"] == "given-order"
+    assert batch.json()["responses"][0]["fallback"] == "given-order"

@@ -79,7 +79,7 @@ async def test_metrics_are_for_prometheus(http: httpx2.AsyncClient) -> None:
     response = await http.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'rerankd_requests_total{dialect="standard",model="tiny-reranker",outcome="ok"} 1.0' in response.text
-    assert 'rerankd_request_documents_sum{dialect="standard"} 2.0' in response.text
+    assert 'rerankd_request_documents_sum{dialect="standard",model="tiny-reranker"} 2.0' in response.text
 
 
 async def test_an_unknown_route_names_the_nearest_one(http: httpx2.AsyncClient) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerankd.scheduler.batching import Turns
+from rerankd.scheduler.batching import BACKGROUND, Share, Turns
 
 costs = st.lists(st.integers(1, 50), min_size=1, max_size=20)
 
@@ -95,3 +95,37 @@ def test_a_huge_job_keeps_its_share_beside_an_endless_stream_of_small_ones() -> 
         for turn in (turns.take(), turns.take()):
             huge += turn is not None and turn.job == "huge"
     assert huge >= 900  # one of the two turns that each round has
+
+
+def test_many_small_jobs_of_one_share_get_no_more_than_one_big_job() -> None:
+    turns: Turns[str] = Turns()
+    turns.add("other", [500] * 200)
+    share = Share()
+    first = {"many": 0, "other": 0}
+    turns.add("many", [500] * 4, share)
+    for _ in range(200):
+        turn = turns.take()
+        assert turn
+        first[turn.job] += 1
+        if turn.job == "many" and first["many"] % 4 == 0:
+            turns.add("many", [500] * 4, share)
+    assert abs(first["many"] - first["other"]) <= 4
+
+
+@given(st.integers(1, 50))
+def test_the_background_lane_gets_little_beside_others_and_all_without(cost: int) -> None:
+    turns: Turns[str] = Turns()
+    turns.add("background", [cost] * 1000, Share(BACKGROUND))
+    turns.add("interactive", [cost] * 64)
+    beside = [turn.job for turn in [turns.take() for _ in range(60)] if turn]
+    assert 0 < beside.count("background") <= 6
+    drain(turns)
+    assert len(turns) == 0
+
+
+def test_what_is_ahead_of_a_small_job_is_as_much_of_each_other_as_of_it() -> None:
+    turns: Turns[str] = Turns()
+    turns.add("huge", [100] * 1000)
+    turns.add("tiny", [3])
+    assert sorted(turns.ahead(200)) == [("huge", 200), ("tiny", 3)]
+    assert sorted(turns.ahead(10**9)) == [("huge", 100_000), ("tiny", 3)]

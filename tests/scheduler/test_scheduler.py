@@ -12,6 +12,7 @@ import pytest
 
 from rerankd.engines.base import Array, Encoding
 from rerankd.errors import EngineFailure, ModelNotReady, Overloaded, RequestTooLarge
+from rerankd.scheduler.batching import BACKGROUND, Share
 from rerankd.scheduler.scheduler import Scheduler
 
 
@@ -232,6 +233,132 @@ def test_a_hung_engine_does_not_hang_shutdown() -> None:
     with pytest.raises(ModelNotReady):
         future.result(0)
     engine.gate.set()
+
+
+def test_neighbours_in_a_batch_are_answered_when_one_of_them_fails() -> None:
+    engine = Doubler(max_batch_tokens=100, poison=13)
+    engine.gate.clear()
+    with running() as scheduler:
+        blocker = scheduler.submit(engine, encodings(0), model="m", keep=as_is)
+        assert engine.entered.acquire(timeout=5)
+        good, bad = (scheduler.submit(engine, encodings(*n), model="m", keep=as_is) for n in ((1, 2), (3, 13)))
+        engine.gate.set()
+        assert values(blocker.result(10)) == [0.0]
+        assert values(good.result(10)) == [2.0, 4.0]
+        with pytest.raises(EngineFailure):
+            bad.result(10)
+        assert engine.batches[1] == 4
+        assert engine.seen.count(13) == 2
+        assert scheduler.waiting_tokens == 0
+
+
+def test_what_fails_once_is_tried_again() -> None:
+
+    class Recovering(Doubler):
+        def run(self, batch: Sequence[Encoding]) -> Sequence[Array]:
+            try:
+                return super().run(batch)
+            finally:
+                self.poison = None
+
+    engine = Recovering(poison=13)
+    with running() as scheduler:
+        assert values(scheduler.submit(engine, encodings(13), model="m", keep=as_is).result(10)) == [26.0]
+        assert scheduler.well
+
+
+def test_after_failures_in_a_row_it_is_unwell_until_something_succeeds() -> None:
+    engine = Doubler(poison=13)
+    with running() as scheduler:
+        for _ in range(3):
+            assert scheduler.well
+            with pytest.raises(EngineFailure):
+                scheduler.submit(engine, encodings(13), model="m", keep=as_is).result(10)
+        assert not scheduler.well
+        scheduler.submit(engine, encodings(1), model="m", keep=as_is).result(10)
+        assert scheduler.well
+
+
+def test_a_worker_that_hangs_is_replaced_and_what_it_brings_later_is_nobodys() -> None:
+    hanging, engine = Doubler(), Doubler()
+    hanging.gate.clear()
+    scheduler = Scheduler(workers=1, hang_s=0.05)
+    try:
+        stuck = scheduler.submit(hanging, encodings(1, 2), model="m", keep=as_is)
+        with pytest.raises(EngineFailure, match="did not come back"):
+            stuck.result(10)
+        assert values(scheduler.submit(engine, encodings(5), model="m", keep=as_is).result(10)) == [10.0]
+        assert scheduler.workers == 1
+        assert scheduler.waiting_tokens == 0
+        assert not scheduler.beyond_help
+        hanging.gate.set()
+        assert values(scheduler.submit(engine, encodings(6), model="m", keep=as_is).result(10)) == [12.0]
+        assert scheduler.waiting_tokens == 0
+    finally:
+        scheduler.close()
+
+
+def test_when_every_worker_and_its_replacement_hangs_only_a_new_process_helps() -> None:
+    hanging = Doubler()
+    hanging.gate.clear()
+    scheduler = Scheduler(workers=1, hang_s=0.05)
+    try:
+        for _ in range(2):
+            with pytest.raises(EngineFailure):
+                scheduler.submit(hanging, encodings(1), model="m", keep=as_is).result(10)
+        assert scheduler.beyond_help
+        hanging.gate.set()
+        deadline = time.monotonic() + 10
+        while scheduler.beyond_help and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not scheduler.beyond_help
+    finally:
+        scheduler.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_is_replaced_and_its_request_told() -> None:
+    class Deadly(Doubler):
+        def run(self, batch: Sequence[Encoding]) -> Sequence[Array]:
+            if int(batch[0].ids[0]) == 13:
+                raise KeyboardInterrupt  # what no broad except of ours catches
+            return super().run(batch)
+
+    engine = Deadly()
+    with running() as scheduler:
+        with pytest.raises(EngineFailure):
+            scheduler.submit(engine, encodings(13), model="m", keep=as_is).result(10)
+        assert values(scheduler.submit(engine, encodings(4), model="m", keep=as_is).result(10)) == [8.0]
+        assert scheduler.waiting_tokens == 0
+
+
+def test_the_background_lane_leaves_room_for_the_other() -> None:
+    engine = Doubler()
+    engine.gate.clear()
+    with running(queue_tokens=100) as scheduler:
+        background = Share(BACKGROUND)
+        waiting = [scheduler.submit(engine, [encoding(1, 40)], model="m", keep=as_is, share=background)]
+        with pytest.raises(Overloaded, match="40 of 50"):
+            scheduler.submit(engine, [encoding(1, 40)], model="m", keep=as_is, share=background)
+        waiting.append(scheduler.submit(engine, [encoding(1, 60)], model="m", keep=as_is))
+        engine.gate.set()
+        assert not wait(waiting, timeout=10).not_done
+
+
+def test_what_cannot_be_done_in_time_is_refused_at_once() -> None:
+    engine = Doubler()
+    with running(queue_tokens=10**9) as scheduler:
+        scheduler.submit(engine, [encoding(1, 10)], model="m", keep=as_is).result(10)  # now its speed is known
+        engine.gate.clear()
+        blocker = scheduler.submit(engine, [encoding(2, 10)], model="m", keep=as_is)
+        with pytest.raises(Overloaded, match=r"seconds|allowed") as refusal:
+            scheduler.submit(engine, [encoding(3, 10**6)], model="m", keep=as_is, within_s=0.01)
+        assert refusal.value.retry_after_s >= 1
+        with pytest.raises(Overloaded):
+            scheduler.check(10**6, model="m", within_s=0.01)
+        scheduler.check(10**6, model="another, of unknown speed", within_s=0.01)
+        engine.gate.set()
+        blocker.result(10)
 
 
 @pytest.mark.anyio

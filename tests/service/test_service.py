@@ -22,7 +22,7 @@ from rerankd.metrics import Metrics
 from rerankd.scheduler.scheduler import Scheduler
 from rerankd.service.limits import Limits
 from rerankd.service.service import RerankService
-from rerankd.types import Caller, Document, Ranking, RerankRequest, ScoreType
+from rerankd.types import Caller, Document, Health, Ranking, RerankRequest, ScoreType
 
 pytestmark = pytest.mark.anyio
 
@@ -184,7 +184,7 @@ async def test_a_model_that_is_loading_says_so_and_one_that_failed_says_why() ->
     )  # fmt: skip
     with pytest.raises(ModelNotReady):
         await service.rerank(request("a", "b"), ME)
-    assert not service.ready
+    assert service.health is Health.LOADING
     await service.start()
     with pytest.raises(ModelLoadError, match="weights are gone"):
         await service.wait_ready()

@@ -114,7 +114,7 @@ def _advise(
 ) -> "Advice":
     from rerankd.connect.advice import KeyState, Listening, advise
     from rerankd.connect.places import Place, own_addresses, places
-    from rerankd.http.auth import read_keys
+    from rerankd.http.auth import load_keys, read_keys
     from rerankd.registry.resolve import resolve
 
     settings = load_settings(config_file).settings
@@ -125,7 +125,7 @@ def _advise(
     else:
         seen = places(server.host, server.port, own_addresses())
         listening = Listening(seen, open=settings.auth.allow_open, port=server.port)
-    state = KeyState(configured=bool(secret), shown=secret if show_key else "")
+    state = KeyState(configured=bool(secret or load_keys(settings.auth)), shown=secret if show_key else "")
     return advise(recipe, ways, listening, model or resolve(settings.models.default).id, state)
 
 

@@ -57,7 +57,7 @@ def list_models(
 
     Any model of a hub (org/name) and any folder (./my-model) can be served too.
     """
-    from rerankd.cli import inventory
+    from rerankd.models import inventory
 
     _, _, access = open_store(config_file)
     facts = [
@@ -93,7 +93,7 @@ def show(context: click.Context, model: str, config_file: Path | None, as_json: 
 
     MODEL is a name or a folder; by default the model that `rerankd serve` would serve. It is loaded to be sure.
     """
-    from rerankd.cli.inventory import card_facts
+    from rerankd.models.inventory import card_facts, changes, files_of
     from rerankd.registry.obtain import obtain
     from rerankd.registry.resolve import resolve
     from rerankd.reranker import Reranker
@@ -108,7 +108,8 @@ def show(context: click.Context, model: str, config_file: Path | None, as_json: 
     facts: dict[str, JsonValue] = {
         **(card_facts(entry.card) if entry.card else {}),
         **_info_facts(info),
-        "files": _files(folder),
+        "files": files_of(folder),
+        "history": changes(entry, access),
         "quality": entry.card.quality if entry.card else {},
     }
     if as_json:
@@ -125,11 +126,10 @@ def _info_facts(info: "ModelInfo") -> dict[str, JsonValue]:
         "family": info.family,
         "engine": info.engine,
         "precision": info.precision,
-        "precision_reason": info.precision_reason,
-        "agreement": info.agreement,
         "score_type": info.score_type.value,
         "max_tokens": info.max_tokens,
         "fingerprint": info.fingerprint,
+        "revision": info.revision,
         "verified": {
             "max_abs_diff": info.verified.max_abs_diff,
             "reference": info.verified.reference,
@@ -138,12 +138,6 @@ def _info_facts(info: "ModelInfo") -> dict[str, JsonValue]:
         if info.verified
         else None,
     }
-
-
-def _files(folder: Path) -> dict[str, JsonValue]:
-    """Name every file with its size in bytes."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
 
 def _lines(value: JsonValue) -> list[str]:

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from rerankd.config import Loaded
+    from rerankd.models.loader import Loader
     from rerankd.registry.store import Store
     from rerankd.settings import Settings
     from rerankd.sources.base import Access
@@ -82,3 +83,14 @@ def open_store(config_file: Path | None) -> "tuple[Settings, Store, Access]":
     settings = load_settings(config_file).settings
     store = Store(settings.models.store)
     return settings, store, open_access(settings, store)
+
+
+def open_loader(config_file: Path | None) -> "Loader":
+    """Read the settings, and say how models are made ready.
+
+    Raises:
+        ConfigError: see `load_settings`.
+    """
+    from rerankd.assembly import make_loader
+
+    return make_loader(load_settings(config_file).settings)

@@ -69,6 +69,13 @@ class CohereTokens(BaseModel):
     output_tokens: int
 
 
+class StageMeta(BaseModel):
+    """A model of a cascade, and the indexes of the documents whose score is its own."""
+
+    model: str
+    documents: list[int]
+
+
 class AnswerMeta(BaseModel):
     """What else is known of the answer."""
 
@@ -78,11 +85,17 @@ class AnswerMeta(BaseModel):
     billed_units: BilledUnits
     tokens: CohereTokens
     score_type: str
-    """`probability` or `logit`."""
+    """`probability`, `logit`, or `position` where no model has scored (see `fallback`)."""
     truncated_documents: list[int] | None = None
     """Indexes of documents of which something was not read; absent when there is none."""
     chunked_documents: list[int] | None = None
     """Indexes of long documents that were scored chunk by chunk; absent when there is none."""
+    unscored_documents: list[int] | None = None
+    """Indexes of documents that are missing because time ran out; absent when there is none."""
+    stages: list[StageMeta] | None = None
+    """Which model scored which documents, the large one first; absent where one model scored all."""
+    fallback: str | None = None
+    """Who answered while the model asked for loads: a model's id, or `given-order`; absent when that model did."""
 
 
 def data(documents: Sequence[Document], ranking: Ranking, *, texts: bool) -> list[JsonValue]:
@@ -131,6 +144,12 @@ def meta(documents: int, ranking: Ranking, *, version: str = "1") -> dict[str, J
         written["truncated_documents"] = list(ranking.truncated)
     if ranking.chunked:
         written["chunked_documents"] = list(ranking.chunked)
+    if ranking.unscored:
+        written["unscored_documents"] = list(ranking.unscored)
+    if ranking.stages:
+        written["stages"] = [{"model": stage.model, "documents": list(stage.documents)} for stage in ranking.stages]
+    if ranking.fallback:
+        written["fallback"] = ranking.fallback
     return written
 
 

@@ -5,8 +5,20 @@ from typing import cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from rerankd.dialects.base import Reply
-from rerankd.dialects.reading import Count, Documents, Flag, Name, Names, Text, count_from, documents_from, read
-from rerankd.types import JsonObject, JsonValue, LongDocuments, RerankRequest
+from rerankd.dialects.reading import (
+    Count,
+    Documents,
+    Flag,
+    Name,
+    Names,
+    Priority,
+    Seconds,
+    Text,
+    count_from,
+    documents_from,
+    read,
+)
+from rerankd.types import JsonObject, JsonValue, Lane, LongDocuments, OnDeadline, RerankRequest
 
 
 class StandardRequest(BaseModel):
@@ -44,6 +56,12 @@ class StandardRequest(BaseModel):
     """Tokens that neighbouring chunks share."""
     max_tokens_per_doc: Count = None
     """Cohere's word: every document is cut to this many tokens first."""
+    deadline_s: Seconds = None
+    """How long the caller waits for the answer; the server's own limit stays. Also the header `X-Request-Timeout`."""
+    on_deadline: OnDeadline = OnDeadline.ERROR
+    """`partial` asks for what is scored by then instead of an error; the others' indexes are in `meta`."""
+    priority: Priority = Lane.INTERACTIVE
+    """`background` lets everybody else go first. vLLM's number above 0 is the same."""
     instruction: Name = ""
     """What relevance means, for models that were trained with instructions (Qwen3-Reranker, mxbai-rerank v2)."""
     instruct: Name = ""
@@ -70,6 +88,9 @@ def read_request(body: JsonValue) -> tuple[RerankRequest, Reply]:
         max_chunks_per_doc=wire.max_chunks_per_doc,
         overlap_tokens=wire.overlap_tokens,
         max_tokens_per_doc=wire.max_tokens_per_doc,
+        deadline_s=wire.deadline_s,
+        on_deadline=wire.on_deadline,
+        lane=wire.priority,
     )
     reply = Reply(
         documents=wire.return_documents, ranked_results="top_k" in sent, input_order_scores="property" in sent

@@ -135,6 +135,8 @@ class BatchAnswer(BaseModel):
     """Indexes of documents of which something was not read; absent when there is none."""
     chunked_documents: list[int] | None = None
     """Indexes of long documents that were scored chunk by chunk; absent when there is none."""
+    fallback: str | None = None
+    """Who answered while the model asked for loads: a model's id, or `given-order`; absent when that model did."""
     error: BatchError | None = None
 
 
@@ -272,6 +274,8 @@ def _ranked(place: int, documents: Sequence[Document], ranking: Ranking, reply: 
         written["truncated_documents"] = list(ranking.truncated)
     if ranking.chunked:
         written["chunked_documents"] = list(ranking.chunked)
+    if ranking.fallback:
+        written["fallback"] = ranking.fallback
     return written
 
 

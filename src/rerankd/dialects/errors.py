@@ -2,6 +2,7 @@
 
 from rerankd.dialects.base import Answer
 from rerankd.errors import (
+    Conflict,
     DeadlineExceeded,
     EngineFailure,
     InvalidRequest,
@@ -12,6 +13,7 @@ from rerankd.errors import (
     NotAuthenticated,
     RequestTooLarge,
     RerankError,
+    RevisionRefused,
     TryLater,
 )
 from rerankd.types import JsonValue
@@ -22,6 +24,8 @@ _STATUSES: dict[type[Exception], int] = {
     NotAuthenticated: 401,
     NotAllowed: 403,
     ModelNotFound: 404,
+    Conflict: 409,
+    RevisionRefused: 409,
     TryLater: 429,
     ModelNotReady: 503,
     DeadlineExceeded: 504,

@@ -4,6 +4,7 @@ Field types for the dialects' wire models, and the sentences that say what was w
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar, cast
@@ -12,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from rerankd.errors import EmptyDocuments, InvalidRequest
-from rerankd.types import Document, JsonObject, JsonValue
+from rerankd.types import Document, JsonObject, JsonValue, Lane
 
 Wire = TypeVar("Wire", bound=BaseModel)
 
@@ -159,6 +160,24 @@ def _count(value: object) -> int:
     return min(value, 2**62)
 
 
+def _seconds(value: object) -> float:
+    try:
+        seconds = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise _must("must be a number of seconds above 0")
+    return seconds
+
+
+def _priority(value: object) -> Lane:
+    if isinstance(value, str) and value in set(Lane):
+        return Lane(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Lane.BACKGROUND if value > 0 else Lane.INTERACTIVE
+    raise _must("must be interactive, background, or a whole number, of which those above 0 are background")
+
+
 def _flag(value: object) -> bool:
     key = str(value).strip().lower() if isinstance(value, str | int) else ""
     if key not in _FLAGS:
@@ -209,6 +228,18 @@ Count = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}),
 ]
 """A number of 0 or more; "3" and 3.0 will do."""
+Seconds = Annotated[
+    float | None,
+    BeforeValidator(_seconds),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]}),
+]
+"""A number of seconds above 0; "2.5" will do."""
+Priority = Annotated[
+    Lane,
+    BeforeValidator(_priority),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": [lane.value for lane in Lane]}, {"type": "integer"}]}),
+]
+"""A lane's name, or vLLM's number."""
 Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]
 """A boolean; "true", "false", "1", "0", 1 and 0 will do."""
 Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string"})]

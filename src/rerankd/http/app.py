@@ -16,6 +16,7 @@ from rerankd.http import docs, errors, health, info, models
 from rerankd.http.auth import Keys, load_keys
 from rerankd.http.middleware import Rim
 from rerankd.http.ports import Service
+from rerankd.http.reload import keys_kept_fresh
 from rerankd.http.rerank import RerankEndpoint
 from rerankd.settings import Settings
 
@@ -53,7 +54,8 @@ def create_app(
             _logger.info("listening on %s  (API docs: %s/docs, model: %s)", url, url, service.model("").id)
         _logger.info("%s", _told(directory))
         try:
-            yield
+            async with keys_kept_fresh(keys, settings.auth.keys_file):
+                yield
         finally:
             await service.close()
 
@@ -73,7 +75,7 @@ def create_app(
 def _gets(service: Service, settings: Settings, keys: Keys, directory: Directory) -> Sequence[Route]:
     """Make the routes that tell about the server, and again under every dialect's prefix."""
     plain = (
-        *health.routes(service, keys),
+        *health.routes(service, keys, open_metrics=settings.auth.open_metrics),
         *models.routes(service, keys),
         *info.routes(service, settings, keys, directory.dialects.get("tei")),
     )

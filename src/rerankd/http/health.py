@@ -10,10 +10,13 @@ from starlette.routing import Route
 
 from rerankd import __version__
 from rerankd.dialects.base import Answer
+from rerankd.errors import RerankError
 from rerankd.http.auth import Keys
-from rerankd.http.errors import respond
+from rerankd.http.errors import refusal, respond
 from rerankd.http.ports import Service
-from rerankd.types import ModelState
+from rerankd.types import Health, ModelState, Scope
+
+_LOADED = frozenset({Health.READY, Health.UNWELL, Health.DRAINING})
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>rerankd</title>
 <link rel="icon" href="static/favicon-32x32.png">
@@ -23,22 +26,27 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>rerankd</
 <li><a href="health">Health</a></li><li><a href="metrics">Metrics</a></li></ul></body></html>"""
 
 
-def routes(service: Service, keys: Keys) -> Sequence[Route]:
-    """Make the routes that open without a key."""
+def routes(service: Service, keys: Keys, *, open_metrics: bool = True) -> Sequence[Route]:
+    """Make the routes that open without a key; the metrics only if they are to."""
 
     async def root(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(_PAGE)
-        about = {"name": "rerankd", "version": __version__, "ready": service.ready, "docs": "/docs"}
+        about = {"name": "rerankd", "version": __version__, "ready": service.health is Health.READY, "docs": "/docs"}
         return respond(Answer(200, about))
 
     async def cluster_auth(_: Request) -> Response:
         return respond(Answer(200, {"auth": bool(keys)}))
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        try:
+            if not open_metrics:
+                keys.caller(request.headers, Scope.METRICS)
+        except RerankError as error:
+            return refusal(error)
         # Off the loop: the process's own numbers are read from files.
-        text = await asyncio.to_thread(service.metrics.text)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        text, kind = await asyncio.to_thread(service.metrics.exposition, request.headers.get("accept", ""))
+        return Response(text, media_type=kind)
 
     return (
         *_probes(service),
@@ -50,20 +58,24 @@ def routes(service: Service, keys: Keys) -> Sequence[Route]:
 
 def _probes(service: Service) -> Sequence[Route]:
     async def health(_: Request) -> Response:
-        if service.ready:
-            return respond(Answer(200, {"status": "healthy", "model_loaded": True, "unix": time.time()}))
-        return respond(Answer(503, {"status": _not_ready(service), "model_loaded": False}))
+        now = service.health
+        if now is Health.READY:
+            # It may be that another model answers while this one loads (models.while_loading).
+            loaded = service.model("").state in {ModelState.READY, ModelState.UNLOADED}
+            return respond(Answer(200, {"status": "healthy", "model_loaded": loaded, "unix": time.time()}))
+        return respond(Answer(503, {"status": now.value, "model_loaded": now in _LOADED}))
 
     async def readyz(_: Request) -> Response:
-        if service.ready:
-            return respond(Answer(200, {"status": "ready"}))
-        return respond(Answer(503, {"status": _not_ready(service)}))
+        now = service.health
+        return respond(Answer(200 if now is Health.READY else 503, {"status": now.value}))
 
     async def livez(_: Request) -> Response:
+        if service.beyond_help:
+            return respond(Answer(503, {"status": "hung"}))
         return respond(Answer(200, {"status": "alive"}))
 
     async def well_known(_: Request) -> Response:
-        return respond(Answer(204 if service.ready else 503, None))
+        return respond(Answer(204 if service.health is Health.READY else 503, None))
 
     return (
         *(Route(path, health) for path in ("/health", "/healthz", "/ping")),
@@ -71,8 +83,3 @@ def _probes(service: Service) -> Sequence[Route]:
         Route("/livez", livez),
         Route("/.well-known/ready", well_known),
     )
-
-
-def _not_ready(service: Service) -> str:
-    """Tell a model that still loads from one that never will."""
-    return "failed" if service.model("").state is ModelState.FAILED else "loading"

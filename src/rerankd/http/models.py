@@ -69,10 +69,10 @@ def _item(info: ModelInfo, name: str, request: Request) -> JsonValue:
         "memory_bytes": info.memory_bytes,
         "in_flight": info.in_flight,
     }
-    if info.precision_reason:
-        item["precision_reason"] = info.precision_reason
-    if info.agreement:
-        item["agreement"] = info.agreement
+    if info.revision:
+        item["revision"] = info.revision
+    if info.updating:
+        item["updating"] = info.updating.value
     if info.verified:
         item["verified"] = {
             "max_abs_diff": info.verified.max_abs_diff,

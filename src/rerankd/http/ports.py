@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rerankd.metrics import Metrics
-from rerankd.types import Caller, ModelInfo, Ranking, RerankRequest
+from rerankd.types import Caller, Health, ModelInfo, Ranking, RerankRequest
 
 
 class Service(Protocol):
@@ -16,8 +16,17 @@ class Service(Protocol):
         ...
 
     @property
-    def ready(self) -> bool:
-        """The default model answers."""
+    def health(self) -> Health:
+        """Whether requests should come."""
+        ...
+
+    @property
+    def beyond_help(self) -> bool:
+        """Only a new process helps."""
+        ...
+
+    def drain(self) -> None:
+        """Say from now on that no more requests should come; those that do are still answered."""
         ...
 
     async def rerank(self, request: RerankRequest, caller: Caller) -> Ranking:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -11,21 +11,23 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from rerankd import machine
+from rerankd import machine, phases
 from rerankd.dialects.base import Answer, AnswersEach, Call, Dialect, Incoming, Stamp
 from rerankd.dialects.detect import Directory, Place
-from rerankd.errors import DeadlineExceeded, ModelNotFound, RequestTooLarge, RerankError
+from rerankd.errors import InvalidRequest, ModelNotFound, RequestTooLarge, RerankError
 from rerankd.http import body, errors, trace
 from rerankd.http.auth import Keys
 from rerankd.http.parts import Outcome, rank_each
 from rerankd.http.ports import Service
 from rerankd.http.trace import Trace
+from rerankd.http.wishes import Wishes, read_wishes
 from rerankd.settings import Settings
-from rerankd.types import Caller, Ranking
+from rerankd.types import Caller, Ranking, RerankRequest
 
 T = TypeVar("T")
 
 _LARGE_BODY_BYTES = 1 << 18
+_A_MOMENT_S = 0.001
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it
 
 
@@ -56,7 +58,9 @@ class RerankEndpoint:
             dialect = self._dialect(place, incoming)
             known.dialect = dialect.name
             call = await _compute(size, partial(dialect.parse, incoming))
-            return await self._answer(request, dialect, call, size, known)
+            wishes = read_wishes(request.headers)
+            known.phases.add("read", known.started, time.perf_counter())
+            return await self._answer(request, dialect, call, wishes, known, size=size)
         except ClientDisconnect:
             known.outcome = "cancelled"
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
@@ -67,22 +71,25 @@ class RerankEndpoint:
     def _dialect(self, place: Place, incoming: Incoming) -> Dialect:
         return place.dialect or self.directory.choose(place.path, incoming.body)
 
-    async def _answer(self, request: Request, dialect: Dialect, call: Call, size: int, known: Trace) -> Response:
+    async def _answer(
+        self, request: Request, dialect: Dialect, call: Call, wishes: Wishes, known: Trace, *, size: int
+    ) -> Response:
         known.documents = sum(len(part.documents) for part in call.requests)
         known.model = self._label(call.requests[0].model)
         self._check(call)
-        outcomes = await _unless_hung_up(request, self._rank(call, known.caller))
-        known.tokens = sum(each.usage.tokens for each in outcomes if isinstance(each, Ranking))
-        response = await _compute(size, lambda: errors.respond(_written(dialect, call, outcomes)))
+        outcomes = await _unless_hung_up(request, self._rank(call, wishes, known.caller))
+        known.add([each for each in outcomes if isinstance(each, Ranking)])
+        with phases.phase("write"):
+            response = await _compute(size, lambda: errors.respond(_written(dialect, call, outcomes)))
         known.outcome = "ok"
-        _tell_cuts(response, outcomes)
+        _tell_more(response, known)
         return response
 
     def _label(self, name: str) -> str:
         """Name the model for metrics: "" for what is not served, or callers could make up labels without end."""
         try:
             return self.service.model(name).id
-        except ModelNotFound:
+        except (ModelNotFound, InvalidRequest):
             return ""
 
     def _check(self, call: Call) -> None:
@@ -93,35 +100,32 @@ class RerankEndpoint:
                 f"{count} requests in one call, and {most} are allowed: send fewer, or raise limits.max_requests"
             )
 
-    async def _rank(self, call: Call, caller: Caller) -> list[Outcome]:
+    async def _rank(self, call: Call, wishes: Wishes, caller: Caller) -> list[Outcome]:
         limit_s = self.settings.limits.deadline_s
+        until = time.monotonic() + min(wishes.timeout_s or limit_s, limit_s)
         scheduling = self.settings.scheduling
         workers = machine.worker_threads(
             self.cores, workers=scheduling.workers, reserved_cores=scheduling.reserved_cores
         )
-        try:
-            async with asyncio.timeout(limit_s):
-                return await rank_each(
-                    call.requests,
-                    lambda request: self.service.rerank(request, caller),
-                    documents_at_once=2 * workers,
-                    partial=call.partial,
-                )
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"no answer within {limit_s:g} s: send fewer or shorter documents, or raise limits.deadline_s"
-            ) from error
+
+        def ask(request: RerankRequest) -> Awaitable[Ranking]:
+            # A request of a call that waited for the others has less time left; a moment, where there is none.
+            return self.service.rerank(wishes.applied(request, max(_A_MOMENT_S, until - time.monotonic())), caller)
+
+        return await rank_each(call.requests, ask, documents_at_once=2 * workers, partial=call.partial)
 
 
-def _tell_cuts(response: Response, outcomes: Sequence[Outcome]) -> None:
-    """Say in headers what many an API's answer has no room for: that documents were cut, or scored in chunks."""
-    rankings = [each for each in outcomes if isinstance(each, Ranking)]
+def _tell_more(response: Response, known: Trace) -> None:
+    """Say in headers what many an API's answer has no room for: documents cut, chunked or not scored, who answered."""
     for name, count in (
-        ("x-rerankd-truncated-documents", sum(len(each.truncated) for each in rankings)),
-        ("x-rerankd-chunked-documents", sum(len(each.chunked) for each in rankings)),
+        ("x-rerankd-truncated-documents", known.truncated),
+        ("x-rerankd-chunked-documents", known.chunked),
+        ("x-rerankd-unscored-documents", known.unscored),
     ):
         if count:
             response.headers[name] = str(count)
+    if known.fallback:
+        response.headers["x-rerankd-fallback"] = known.fallback
 
 
 def _written(dialect: Dialect, call: Call, outcomes: Sequence[Outcome]) -> Answer:

@@ -4,6 +4,7 @@ import errno
 import ipaddress
 import logging
 import math
+import os
 import signal
 import socket
 import sys
@@ -46,8 +47,14 @@ def serve(settings: Settings, make_service: Callable[[Settings], Service] = asse
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says of the start, we say in one line
     urls = [_url(listener) for listener in sockets]
     try:
-        server = uvicorn.Server(_uvicorn(lambda: create_app(make_service(settings), settings, urls=urls), settings))
-        with _stopping_quietly(server):
+        made: list[Service] = []
+
+        def make_app() -> FastAPI:
+            made.append(make_service(settings))
+            return create_app(made[0], settings, urls=urls)
+
+        server = uvicorn.Server(_uvicorn(make_app, settings))
+        with _stopping_quietly(server, settings.server, made):
             server.run(sockets)
     finally:
         for listener in sockets:
@@ -167,15 +174,32 @@ def _url(listener: socket.socket) -> str:
 
 
 @contextmanager
-def _stopping_quietly(server: uvicorn.Server) -> Generator[None]:
-    """Make SIGTERM and SIGINT end in a return: uvicorn raises them again after it has stopped, to our handler."""
+def _stopping_quietly(server: uvicorn.Server, settings: ServerSettings, made: Sequence[Service]) -> Generator[None]:
+    """Make SIGTERM and SIGINT end in a return: not ready at once, then no more connections; a second one ends it now.
+
+    `made` holds the service once there is one.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        server.should_exit = True
+    def stop(sig: int, frame: FrameType | None) -> None:
+        del frame
+        if stopping.is_set():
+            _logger.warning("stopping at once: it was the second signal")
+            os._exit(128 + sig)
+        stopping.set()
+        for service in made:
+            service.drain()
+        wait_s = settings.drain_s if sig == signal.SIGTERM else 0.0
+        if wait_s:
+            _logger.info("no longer ready; connections are taken for another %g s", wait_s)
+        timer = threading.Timer(wait_s, lambda: setattr(server, "should_exit", True))
+        timer.daemon = True
+        timer.start()
 
+    stopping = threading.Event()
+    server.handle_exit = stop
     previous = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
         with suppress(KeyboardInterrupt):

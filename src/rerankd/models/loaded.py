@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rerankd.engines.base import Engine
+import numpy as np
+
+from rerankd.engines.base import Array, Engine
 from rerankd.families.base import Reader
-from rerankd.types import ModelInfo
+from rerankd.registry.options import Activation
+from rerankd.types import ModelInfo, ScoreType
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """What it takes to score pairs. `info.fingerprint` names all that can change a score; `folder` holds its files.
+    """What it takes to score pairs. `info.fingerprint` names all that can change a raw score.
 
-    `memory_bytes` is what the network's weights take, as they lie on disk.
+    `folder` holds its files; `memory_bytes` is what the network's weights take, as they lie on disk. `activation` is
+    what the user has set in place of the model's own ("" keeps that).
     """
 
     info: ModelInfo
@@ -20,3 +24,19 @@ class LoadedModel:
     engine: Engine
     folder: Path | None = None
     memory_bytes: int = 0
+    activation: Activation = ""
+
+    def activate(self, raw_scores: Array) -> Array:
+        """Turn raw scores into scores, shape kept."""
+        match self.activation:
+            case "none":
+                return raw_scores
+            case "sigmoid" if self.reader.score_type is not ScoreType.PROBABILITY:
+                return np.asarray(1 / (1 + np.exp(-raw_scores)), np.float32)
+            case _:
+                return self.reader.activate(raw_scores)
+
+
+def score_type(own: ScoreType, activation: Activation) -> ScoreType:
+    """What scores mean once the activation that was set is applied."""
+    return {"none": ScoreType.LOGIT, "sigmoid": ScoreType.PROBABILITY}.get(activation, own)

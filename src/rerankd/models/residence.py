@@ -16,14 +16,15 @@ class Policy:
     """Which models are loaded when, and how long they stay.
 
     `preload` names what is loaded at the start; the rest comes with its first request. `idle_s` 0 keeps models however
-    long nobody asks; `memory_bytes` 0 sets no budget. `pinned` models are never unloaded. A request for a model that
-    was loaded before waits for it at most `reload_wait_s`.
+    long nobody asks; `memory_bytes` 0 sets no budget. `pinned` models are never unloaded, `always` are so from the
+    start. A request for a model that was loaded before waits for it at most `reload_wait_s`.
     """
 
     preload: Literal["all", "default", "none"] = "all"
     idle_s: float = 0.0
     memory_bytes: int = 0
     pinned: frozenset[str] = frozenset()
+    always: frozenset[str] = frozenset()
     reload_wait_s: float = 30.0
 
 
@@ -35,6 +36,7 @@ class Resident:
     memory_bytes: int
     last_used: float
     in_flight: int
+    pinned: bool = False
 
 
 def surplus(residents: Sequence[Resident], incoming_bytes: int, policy: Policy, keep: Collection[str]) -> list[str]:
@@ -49,7 +51,7 @@ def surplus(residents: Sequence[Resident], incoming_bytes: int, policy: Policy, 
     for resident in sorted(residents, key=lambda resident: resident.last_used):
         if excess <= 0:
             break
-        if resident.in_flight or resident.id in policy.pinned or resident.id in keep:
+        if resident.in_flight or _stays(resident, policy) or resident.id in keep:
             continue
         chosen.append(resident.id)
         excess -= resident.memory_bytes
@@ -63,8 +65,12 @@ def idle(residents: Sequence[Resident], now: float, policy: Policy) -> list[str]
     return [
         resident.id
         for resident in residents
-        if not resident.in_flight and resident.id not in policy.pinned and now - resident.last_used >= policy.idle_s
+        if not resident.in_flight and not _stays(resident, policy) and now - resident.last_used >= policy.idle_s
     ]
+
+
+def _stays(resident: Resident, policy: Policy) -> bool:
+    return resident.pinned or resident.id in policy.pinned or resident.id in policy.always
 
 
 class Counted:

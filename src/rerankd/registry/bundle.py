@@ -25,17 +25,17 @@ from filelock import FileLock, Timeout
 
 from rerankd import __version__
 from rerankd.errors import ChecksumMismatch, ConfigError, DownloadFailed
+from rerankd.registry.revisions import Revisions
 from rerankd.registry.store import Store
 from rerankd.sources.base import Report
 from rerankd.sources.selection import is_safe
-from rerankd.sources.snapshots import Digest, Manifest, Repository, unwritable
+from rerankd.sources.snapshots import FETCHED, Digest, Manifest, Repository, unwritable
 from rerankd.types import Progress
 
 _CONTENTS = "rerankd-bundle.json"
 _FORMAT = 1
 _LARGEST_CONTENTS = 16 << 20
 _CHUNK = 1 << 20
-_SOURCES = frozenset({"huggingface", "modelscope", "bundle"})
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _ID = re.compile(r"\w[\w.-]*")
 _LOCK_TIMEOUT_S = 3600
@@ -186,7 +186,7 @@ def _read(contents: bytes, name: str) -> list[_Listed]:
     for model in models:
         manifest = model.manifest
         names = [*manifest.files, *(file for files in model.graphs.values() for file in files)]
-        fits = manifest.source in _SOURCES and _REPOSITORY.fullmatch(manifest.repository) and _ID.fullmatch(manifest.id)
+        fits = manifest.source in FETCHED and _REPOSITORY.fullmatch(manifest.repository) and _ID.fullmatch(manifest.id)
         inner = all(is_safe(part) for part in (*names, manifest.repository, manifest.id, *model.graphs))
         if not fits or not inner or any("/" in key for key in model.graphs):
             raise ChecksumMismatch(f"the bundle {name!r} names files or models that no export writes: it was changed")
@@ -278,4 +278,8 @@ def _put(model: _Listed, files: Path, graphs: Path, store: Store) -> None:
     with place.locked(lambda: None):
         place.adopt(half, model.manifest)
         for revision in model.revisions:
-            place.remember(revision, model.manifest.id)
+            known = Revisions(place, revision)
+            if known.current in {"", model.manifest.id}:
+                place.remember(revision, model.manifest.id)
+            else:
+                known.adopt("imported", model.manifest.id)

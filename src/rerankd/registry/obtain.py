@@ -37,7 +37,7 @@ def obtain(entry: Entry, access: Access, report: Report, *, prefer: str = "") ->
     references = sorted(_references(entry), key=lambda reference: reference.source != prefer)
     for reference in references:
         try:
-            return _source(reference).fetch(reference, access, _logged(entry.id, report))
+            return _source(reference).fetch(reference, access, logged(entry.id, report))
         except DownloadFailed as error:
             if not error.tried or len(references) == 1:
                 raise
@@ -54,7 +54,7 @@ def _source(reference: Reference) -> Source:
     return cast("Source", plugins.load("sources", reference.source))
 
 
-def _logged(model: str, report: Report) -> Report:
+def logged(model: str, report: Report) -> Report:
     """Pass reports on, and say now and then in the log how far it is."""
     last = time.monotonic()
 

@@ -8,7 +8,10 @@ from typing import cast
 from rerankd import plugins
 from rerankd.errors import ConfigError
 from rerankd.registry.catalog import Card, cards, find
+from rerankd.registry.options import Options
 from rerankd.sources.base import Reference, Source
+
+_NO_OPTIONS = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,7 @@ class Entry:
     """A model to serve: its id (without "/"), all its names, where its files are, and its card if it has one.
 
     `alternatives` are further places that have the same files, asked in order where `reference` cannot deliver.
+    `options` are what is set for it alone.
     """
 
     id: str
@@ -23,6 +27,7 @@ class Entry:
     reference: Reference
     card: Card | None = None
     alternatives: tuple[Reference, ...] = ()
+    options: Options = _NO_OPTIONS
 
 
 def resolve(name: str) -> Entry:

@@ -26,15 +26,40 @@ _WEIGHT = 4
 """
 
 
+BACKGROUND = 16
+"""How many times a token of the background lane counts: beside one job that waits it gets a seventeenth of the machine
+(a fifth while that job is past its cheap tokens), and all of it where nobody waits. So it never starves.
+"""
+
+
+@dataclass(slots=True, eq=False)
+class Share:
+    """One caller's place in virtual time, carried from a job to its next: many small jobs get no more than a big one.
+
+    `weight` multiplies what a token costs.
+    """
+
+    weight: int = 1
+    place: int = 0
+    taken: int = 0
+
+    def spend(self, tokens: int) -> None:
+        """Move on by what these tokens cost: the first ones are cheap."""
+        cheap = max(0, min(tokens, _FIRST_TOKENS - self.taken))
+        self.taken += tokens
+        self.place += self.weight * (cheap + _WEIGHT * (tokens - cheap))
+
+
 @dataclass(slots=True, eq=False)
 class _Line(Generic[J]):
-    """A job's sequences that wait, in the order they will run."""
+    """A job's sequences that wait, in the order they will run; `left` is what they cost together."""
 
     job: J
+    share: Share
     costs: Sequence[int]
     order: Sequence[int]
+    left: int
     next: int = 0
-    taken: int = 0
     cancelled: bool = False
 
 
@@ -56,17 +81,23 @@ class Turns(Generic[J]):
     _now: int = 0
     _arrivals: "count[int]" = field(default_factory=count)
 
-    def add(self, job: J, costs: Sequence[int]) -> int:
+    def add(self, job: J, costs: Sequence[int], share: Share | None = None) -> int:
         """Queue a job of at least one sequence; return a ticket for `cancel`.
 
         Its longest sequences run first: the short ones at the end keep all workers busy to the last.
         """
+        share = share or Share()
+        share.place = max(share.place, self._now)
         order = sorted(range(len(costs)), key=lambda i: -costs[i])
         ticket = next(self._arrivals)
-        line = _Line(job, costs, order)
+        line = _Line(job, share, costs, order, sum(costs))
         self._lines[ticket] = line
-        heapq.heappush(self._heap, (self._now, ticket, line))
+        heapq.heappush(self._heap, (share.place, ticket, line))
         return ticket
+
+    def ahead(self, cost: int) -> list[tuple[J, int]]:
+        """Estimate what runs before a job of `cost` that came now would end: of every other job as much as of it."""
+        return [(line.job, min(line.left, cost)) for line in self._lines.values()]
 
     def cancel(self, ticket: int) -> int:
         """Take back what has not been given out; return its cost. A ticket that is done or unknown costs nothing."""
@@ -74,7 +105,7 @@ class Turns(Generic[J]):
         if line is None:
             return 0
         line.cancelled = True
-        return sum(line.costs[i] for i in line.order[line.next :])
+        return line.left
 
     def peek(self) -> Turn[J] | None:
         """Return the next turn without taking it; None when nothing waits."""
@@ -94,10 +125,10 @@ class Turns(Generic[J]):
         place, ticket, line = heapq.heappop(self._heap)
         self._now = place
         line.next += 1
-        cheap = max(0, min(turn.cost, _FIRST_TOKENS - line.taken))
-        line.taken += turn.cost
+        line.left -= turn.cost
+        line.share.spend(turn.cost)
         if line.next < len(line.order):
-            heapq.heappush(self._heap, (place + cheap + _WEIGHT * (turn.cost - cheap), ticket, line))
+            heapq.heappush(self._heap, (max(place, line.share.place), ticket, line))
         else:
             del self._lines[ticket]
         return turn

@@ -1,10 +1,10 @@
-"""The workers of one device and the queue before them."""
+"""The queue before the workers of one device, and what becomes of each request in it."""
 
 import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,7 +13,8 @@ from rerankd import machine
 from rerankd.engines.base import Array, Encoding, Engine
 from rerankd.errors import EngineFailure, ModelNotReady, Overloaded, RequestTooLarge
 from rerankd.metrics import Metrics
-from rerankd.scheduler.batching import Turn, Turns
+from rerankd.scheduler.batching import Share, Turn, Turns
+from rerankd.scheduler.crew import Crew, Hand
 
 T = TypeVar("T")
 
@@ -21,13 +22,18 @@ logger = logging.getLogger(__name__)
 
 _FIRST_GUESS_TOKENS_PER_S = 2000.0
 _MEMORY_OF_SPEED = 0.1
+_BACKGROUND_ROOM = 0.5
+"""The background lane may fill this much of the queue, so that it never keeps the interactive lane out."""
+_SLOWER_THAN_EXPECTED = 20.0
+_UNWELL_AFTER = 3
+"""Batches that failed one after another, with no success between them."""
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
     """One request's sequences. `future` is resolved by the worker that brings the last output, by the worker that
 
-    fails, or by `close`; the caller may cancel it at any time.
+    fails, by the watch over the workers, or by `close`; the caller may cancel it at any time.
     """
 
     engine: Engine
@@ -38,61 +44,106 @@ class _Job:
     missing: int
     future: Future[list[Any]]
     admitted_at: float
+    on_start: Callable[[float], object] | None = None
     ticket: int = -1
     started: bool = False
     claimed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: Exception
+
+
 class Scheduler:
     """Worker threads, one queue bounded in tokens, many engines: all models share the cores, one thread each.
 
-    Invariant: every future handed out is resolved: by a result, an error, cancellation or `close`.
+    Invariant: every future handed out is resolved: by a result, an error, cancellation or `close`. A batch that fails
+    is run again sequence by sequence, so that one request's trouble is not its neighbours'. A batch that takes longer
+    than `hang_s`, and far longer than its size explains, is given up with its thread.
     """
 
-    def __init__(self, *, workers: int = 0, queue_tokens: int = 1_000_000, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int = 0,
+        queue_tokens: int = 1_000_000,
+        hang_s: float = 120.0,
+        metrics: Metrics | None = None,
+    ) -> None:
         """Start `workers` threads (0: one per core that this process may use)."""
         self._metrics = metrics or Metrics()
         self._queue_tokens = queue_tokens
+        self._hang_s = hang_s
         self._lock = threading.Condition()
         self._turns: Turns[_Job] = Turns()
         self._jobs: set[_Job] = set()
         self._tokens = 0  # admitted and not yet done, running ones included
-        self._speed = _FIRST_GUESS_TOKENS_PER_S  # tokens per second of one worker
+        self._speeds: dict[str, float] = {}  # by model: tokens per second of one worker
+        self._failed_in_a_row = 0
         self._closed = False
-        self._workers = [
-            threading.Thread(target=self._work, name=f"rerankd-worker-{i}", daemon=True)
-            for i in range(workers or machine.usable_cores())
-        ]
-        for worker in self._workers:
-            worker.start()
+        self._metrics.queue_limit.set(queue_tokens)
+        self._crew: Crew[Turn[_Job]] = Crew(workers or machine.usable_cores(), self._work, self._lost, self._lock)
+        self._metrics.workers.set(len(self._crew))
 
     @property
     def workers(self) -> int:
         """How many threads run networks."""
-        return len(self._workers)
+        return len(self._crew)
 
     @property
     def waiting_tokens(self) -> int:
         """Tokens admitted and not yet done."""
         return self._tokens
 
+    @property
+    def well(self) -> bool:
+        """Whether batches succeed. After some failures in a row it takes a success to be well again."""
+        return self._failed_in_a_row < _UNWELL_AFTER
+
+    @property
+    def beyond_help(self) -> bool:
+        """Whether so many threads hang that only a new process helps."""
+        return self._crew.stuck > len(self._crew)
+
     async def run(
-        self, engine: Engine, encodings: Sequence[Encoding], *, model: str, keep: Callable[[int, Array], T]
+        self,
+        engine: Engine,
+        encodings: Sequence[Encoding],
+        *,
+        model: str,
+        keep: Callable[[int, Array], T],
+        share: Share | None = None,
+        within_s: float | None = None,
+        on_start: Callable[[float], object] | None = None,
     ) -> list[T]:
         """Run all sequences; return what `keep(position, output)` made of each output, in order.
 
-        `keep` is called in the worker thread. Cancelling gives the places in the queue back at once.
+        `keep` is called in the worker thread, and so is `on_start`, once, with the time (`time.perf_counter`) at which
+        the first sequence's turn came. Cancelling gives the places in the queue back at once. `share` is the caller's
+        place among the others where it comes with several jobs. With `within_s` a job that could not be done in so many
+        seconds is refused at once.
 
         Raises:
-            Overloaded: the queue is full; says when to come back.
+            Overloaded: the queue is full, or the time too short; says when to come back.
             RequestTooLarge: it would not fit in an empty queue either.
             EngineFailure: the network, or `keep`, failed on one of the sequences.
             ModelNotReady: the server is shutting down.
         """
-        return await asyncio.wrap_future(self.submit(engine, encodings, model=model, keep=keep))
+        return await asyncio.wrap_future(
+            self.submit(engine, encodings, model=model, keep=keep, share=share, within_s=within_s, on_start=on_start)
+        )
 
     def submit(
-        self, engine: Engine, encodings: Sequence[Encoding], *, model: str, keep: Callable[[int, Array], T]
+        self,
+        engine: Engine,
+        encodings: Sequence[Encoding],
+        *,
+        model: str,
+        keep: Callable[[int, Array], T],
+        share: Share | None = None,
+        within_s: float | None = None,
+        on_start: Callable[[float], object] | None = None,
     ) -> Future[list[T]]:
         """Admit a request whole, or refuse it; see `run`. `model` labels the metrics."""
         costs = [encoding.cost for encoding in encodings]
@@ -100,14 +151,26 @@ class Scheduler:
         if not costs:
             future.set_result([])
             return future
-        job = _Job(engine, model, encodings, keep, [None] * len(costs), len(costs), future, time.perf_counter())
+        share = share or Share()
+        now = time.perf_counter()
+        job = _Job(engine, model, encodings, keep, [None] * len(costs), len(costs), future, now, on_start)
         with self._lock:
-            self._admit(sum(costs))
-            job.ticket = self._turns.add(job, costs)
+            self._check(sum(costs), model, background=share.weight > 1, within_s=within_s)
+            self._add_tokens(sum(costs))
+            job.ticket = self._turns.add(job, costs, share)
             self._jobs.add(job)
-            self._lock.notify(len(costs))
+            self._lock.notify_all()
         future.add_done_callback(lambda _: self._forget(job))
         return future
+
+    def check(self, tokens: int, *, model: str, background: bool = False, within_s: float | None = None) -> None:
+        """Refuse now what `submit` would refuse, before any work is put into it; `tokens` may be a guess from below.
+
+        Raises:
+            Overloaded, RequestTooLarge, ModelNotReady: as `run`.
+        """
+        with self._lock:
+            self._check(tokens, model, background=background, within_s=within_s)
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Fail whoever waits, let running batches end, stop the threads; wait for that at most `timeout_s`."""
@@ -117,11 +180,9 @@ class Scheduler:
             self._lock.notify_all()
         for job in jobs:
             self._fail(job, ModelNotReady("the server is shutting down: send the request again", retry_after_s=5))
-        deadline = time.monotonic() + timeout_s
-        for worker in self._workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
+        self._crew.close(timeout_s)
 
-    def _admit(self, tokens: int) -> None:
+    def _check(self, tokens: int, model: str, *, background: bool, within_s: float | None) -> None:
         if self._closed:
             raise ModelNotReady("the server is shutting down: send the request again", retry_after_s=5)
         if tokens > self._queue_tokens:
@@ -129,13 +190,28 @@ class Scheduler:
                 f"the request has {tokens} tokens and the queue holds {self._queue_tokens}: "
                 "send fewer or shorter documents, or raise scheduling.queue_tokens"
             )
-        if self._tokens + tokens > self._queue_tokens:
-            wait_s = (self._tokens + tokens - self._queue_tokens) / (self._speed * len(self._workers))
+        room = int(self._queue_tokens * _BACKGROUND_ROOM) if background else self._queue_tokens
+        surplus = self._tokens + tokens - room
+        if surplus > 0 and self._tokens:  # alone it may run, whatever the lane
+            waiting_s = self._seconds((job, left) for job, left in self._turns.ahead(self._tokens))
             raise Overloaded(
-                f"the queue is full ({self._tokens} of {self._queue_tokens} tokens waiting): try again later",
-                retry_after_s=max(1.0, wait_s),
+                f"the queue is full ({self._tokens} of {room} tokens waiting): try again later",
+                retry_after_s=max(1.0, waiting_s * min(1.0, surplus / self._tokens)),
             )
-        self._add_tokens(tokens)
+        if within_s is not None and model in self._speeds:
+            needed_s = tokens / self._speeds[model] / len(self._crew)
+            needed_s += self._seconds(self._turns.ahead(self._tokens if background else tokens))
+            if needed_s > within_s:
+                raise Overloaded(
+                    f"the answer would take about {needed_s:.1f} s, and {within_s:.1f} s are allowed: send fewer "
+                    "documents, allow more time, or try again later",
+                    retry_after_s=max(1.0, needed_s - within_s),
+                )
+
+    def _seconds(self, ahead: Iterable[tuple[_Job, int]]) -> float:
+        """Say how long the workers need for this much of these jobs."""
+        speeds = self._speeds
+        return sum(left / speeds.get(job.model, _FIRST_GUESS_TOKENS_PER_S) for job, left in ahead) / len(self._crew)
 
     def _add_tokens(self, tokens: int) -> None:
         self._tokens += tokens
@@ -149,23 +225,25 @@ class Scheduler:
             self._jobs.discard(job)
             self._add_tokens(-self._turns.cancel(job.ticket))
 
-    def _work(self) -> None:
-        while batch := self._next_batch():
-            engine = batch[0].job.engine
+    def _work(self, hand: Hand[Turn[_Job]]) -> None:
+        while batch := self._next_batch(hand):
             started = time.perf_counter()
-            try:
-                outputs = engine.run([turn.job.encodings[turn.position] for turn in batch])
-                _check_rows(outputs, len(batch))
-                kept = [turn.job.keep(turn.position, output) for turn, output in zip(batch, outputs, strict=True)]
-                del outputs
-            except Exception as error:  # noqa: BLE001  # door one of three: nobody may wait for ever for a dead thread
-                self._done(batch, time.perf_counter() - started)
-                self._fail_batch(batch, error)
+            outcome = _attempt(batch)
+            seconds = 0.0
+            if isinstance(outcome, _Failed):
+                logger.warning("an engine failed; each sequence is tried once more, alone", exc_info=outcome.error)
+                outcomes = [_first(_attempt([turn])) for turn in batch]
             else:
-                self._done(batch, time.perf_counter() - started)
-                self._deliver(batch, kept)
+                outcomes, seconds = outcome, time.perf_counter() - started
+            del outcome
+            with self._lock:
+                if hand.relieved:
+                    return
+                hand.batch = ()
+                self._done(batch, seconds, failed=any(isinstance(one, _Failed) for one in outcomes))
+            self._deliver(batch, outcomes)
 
-    def _next_batch(self) -> list[Turn[_Job]]:
+    def _next_batch(self, hand: Hand[Turn[_Job]]) -> list[Turn[_Job]]:
         """Wait for work; an empty list means: stop."""
         with self._lock:
             while not self._closed and self._turns.peek() is None:
@@ -179,40 +257,74 @@ class Scheduler:
                 room -= turn.cost
                 batch += [turn for turn in [self._turns.take()] if turn]
             self._metrics.busy_workers.inc()
+            hand.take(batch, self._patience_s(batch))
         for turn in batch:
             if not turn.job.started:
                 turn.job.started = True
-                waited_s = time.perf_counter() - turn.job.admitted_at
-                self._metrics.queue_seconds.labels(turn.job.model).observe(waited_s)
+                now = time.perf_counter()
+                self._metrics.queue_seconds.labels(turn.job.model).observe(now - turn.job.admitted_at)
+                if turn.job.on_start:
+                    turn.job.on_start(now)
         return batch
 
-    def _done(self, batch: Sequence[Turn[_Job]], seconds: float) -> None:
-        tokens = sum(turn.cost for turn in batch)
-        for turn in batch:
-            self._metrics.tokens.labels(turn.job.model).inc(turn.cost)
-        with self._lock:
-            self._metrics.busy_workers.dec()
-            self._add_tokens(-tokens)
-            self._speed += _MEMORY_OF_SPEED * (tokens / max(seconds, 1e-6) - self._speed)
+    def _patience_s(self, batch: Sequence[Turn[_Job]]) -> float:
+        speed = self._speeds.get(batch[0].job.model)
+        expected_s = sum(turn.cost for turn in batch) / speed if speed else 0.0
+        return max(self._hang_s, _SLOWER_THAN_EXPECTED * expected_s)
 
-    def _deliver(self, batch: Sequence[Turn[_Job]], kept: Sequence[object]) -> None:
+    def _done(self, batch: Sequence[Turn[_Job]], seconds: float, *, failed: bool) -> None:
+        """Count a batch that ended, with the lock held; `seconds` 0 where they say nothing of the speed."""
+        tokens = sum(turn.cost for turn in batch)
+        self._count(batch[0].job, len(batch), tokens, seconds)
+        self._metrics.busy_workers.dec()
+        self._add_tokens(-tokens)
+        self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
+        if seconds:
+            model, speed = batch[0].job.model, tokens / seconds
+            known = self._speeds.get(model, speed)
+            self._speeds[model] = known + _MEMORY_OF_SPEED * (speed - known)
+
+    def _count(self, job: _Job, sequences: int, tokens: int, seconds: float) -> None:
+        """Count one run; an engine's batch is one model's."""
+        self._metrics.tokens.labels(job.model).inc(tokens)
+        if seconds:
+            self._metrics.batch_seconds.labels(job.model).observe(seconds)
+        self._metrics.batch_sequences.labels(job.model).observe(sequences)
+        if job.engine.max_batch_tokens:
+            self._metrics.batch_fill.labels(job.model).observe(tokens / job.engine.max_batch_tokens)
+
+    def _lost(self, hand: Hand[Turn[_Job]]) -> None:
+        """Give up a thread that hangs or died, with the lock held: its requests fail, its places are free."""
+        batch, hand.batch = hand.batch, ()
+        if not batch:
+            return
+        self._done(batch, 0.0, failed=True)
+        self._metrics.lost_workers.inc()
+        failure = EngineFailure("the model did not come back from this request; the server's log says more")
+        for job in {id(turn.job): turn.job for turn in batch}.values():
+            self._fail(job, failure)
+
+    def _deliver(self, batch: Sequence[Turn[_Job]], outcomes: Sequence[object]) -> None:
         whole: list[_Job] = []
         with self._lock:
-            for turn, one in zip(batch, kept, strict=True):
+            for turn, one in zip(batch, outcomes, strict=True):
                 turn.job.kept[turn.position] = one
                 turn.job.missing -= 1
                 if not turn.job.missing:
                     whole.append(turn.job)
+        for turn, one in zip(batch, outcomes, strict=True):
+            if isinstance(one, _Failed):
+                self._fail_one(turn.job, one.error)
         for job in whole:
             if self._claim(job):
                 job.future.set_result(job.kept)
 
-    def _fail_batch(self, batch: Sequence[Turn[_Job]], error: Exception) -> None:
-        logger.error("an engine failed", exc_info=error, extra={"sequences": len(batch)})
-        for job in {id(turn.job): turn.job for turn in batch}.values():
-            failure = EngineFailure("the model failed on this request; the server's log says why")
-            failure.__cause__ = error
-            self._fail(job, failure)
+    def _fail_one(self, job: _Job, error: Exception) -> None:
+        logger.error("a request failed in the engine", exc_info=error, extra={"model": job.model})
+        self._metrics.engine_failures.labels(job.model).inc()
+        failure = EngineFailure("the model failed on this request; the server's log says why")
+        failure.__cause__ = error
+        self._fail(job, failure)
 
     def _fail(self, job: _Job, error: Exception) -> None:
         if self._claim(job):
@@ -225,6 +337,19 @@ class Scheduler:
                 return False
             job.claimed = True
         return job.future.set_running_or_notify_cancel()
+
+
+def _attempt(batch: Sequence[Turn[_Job]]) -> list[object] | _Failed:
+    try:
+        outputs = batch[0].job.engine.run([turn.job.encodings[turn.position] for turn in batch])
+        _check_rows(outputs, len(batch))
+        return [turn.job.keep(turn.position, output) for turn, output in zip(batch, outputs, strict=True)]
+    except Exception as error:  # noqa: BLE001  # door one of three: nobody may wait for ever for a dead thread
+        return _Failed(error)
+
+
+def _first(outcome: list[object] | _Failed) -> object:
+    return outcome if isinstance(outcome, _Failed) else outcome[0]
 
 
 def _check_rows(outputs: Sequence[Array], wanted: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rerankd.types import Progress
 
@@ -60,5 +60,20 @@ class Source(Protocol):
         Raises:
             DownloadFailed: the files cannot be had; the message says why and what to do.
             ChecksumMismatch: what arrives is not what the hub says it is.
+        """
+        ...
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """What a source adds whose revisions can mean something newer tomorrow."""
+
+    def newest(self, reference: Reference, access: Access, report: Report) -> Path:
+        """Return the folder of what the revision means at the hub now, fetched beside what is here.
+
+        What the revision means on this machine stays as it is.
+
+        Raises:
+            DownloadFailed, ChecksumMismatch: see `Source.fetch`.
         """
         ...

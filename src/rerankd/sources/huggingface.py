@@ -35,10 +35,14 @@ class _HuggingFace:
         return Reference("huggingface", match["repository"], match["revision"] or "")
 
     def find(self, reference: Reference, access: Access) -> Path | None:
-        ours = Repository.of(reference, access.store).find(reference.revision)
+        place = Repository.of(reference, access.store)
+        ours = place.find(reference.revision)
         if ours or not access.hf_cache:
             return ours
-        return layout.cached(reference.repository, reference.revision, access.hf_cache)
+        meant = place.meant(reference.revision)  # an update may have been taken back to what lies in the cache
+        names = [name for name in (meant, reference.revision) if name or name is reference.revision]
+        found = (layout.cached(reference.repository, name, access.hf_cache) for name in names)
+        return next((folder for folder in found if folder), None)
 
     def fetch(self, reference: Reference, access: Access, report: Report) -> Path:
         if found := self.find(reference, access):
@@ -50,12 +54,24 @@ class _HuggingFace:
         with place.locked(lambda: report(Progress(place.partial_bytes(), 0))):
             if found := self.find(reference, access):  # by the process we waited for
                 return found
-            fetch = partial(_fetch_from, reference=reference, access=access, place=place, report=report)
-            return first_that_delivers(_written(reference), (access.hf_endpoint, *access.mirrors), fetch)
+            folder = self._fetched(reference, access, place, report)
+            place.remember(reference.revision, place.snapshot_id(folder))
+            return folder
+
+    def newest(self, reference: Reference, access: Access, report: Report) -> Path:
+        refuse_offline(_written(reference), access)
+        place = Repository.of(reference, access.store)
+        with place.locked(lambda: report(Progress(place.partial_bytes(), 0))):
+            return self._fetched(reference, access, place, report)
+
+    @staticmethod
+    def _fetched(reference: Reference, access: Access, place: Repository, report: Report) -> Path:
+        fetch = partial(_fetch_from, reference=reference, access=access, place=place, report=report)
+        return first_that_delivers(_written(reference), (access.hf_endpoint, *access.mirrors), fetch)
 
 
 def _fetch_from(address: str, *, reference: Reference, access: Access, place: Repository, report: Report) -> Path:
-    """Fetch a repository from one address.
+    """Fetch what a revision means at one address, unless it is here.
 
     Raises:
         Broken: the address does not deliver; the text says why.
@@ -63,16 +79,22 @@ def _fetch_from(address: str, *, reference: Reference, access: Access, place: Re
     """
     token = _token(address, access)
     info = patiently(lambda: _describe(address, reference, token, access.timeout_s))
-    files = _files(address, reference.repository, info)
     commit = str(info.sha)
+    if there := _here(reference, commit, place, access):
+        return there
+    files = _files(address, reference.repository, info)
     headers = {"User-Agent": f"rerankd/{__version__}"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     digests = download(files, place.partial(commit), report, headers=headers, timeout_s=access.timeout_s)
     shown = without_credentials(address)
-    folder = place.publish(Manifest("huggingface", reference.repository, commit, digests, shown))
-    place.remember(reference.revision, commit)
-    return folder
+    return place.publish(Manifest("huggingface", reference.repository, commit, digests, shown))
+
+
+def _here(reference: Reference, commit: str, place: Repository, access: Access) -> Path | None:
+    if place.folder(commit).is_dir():
+        return place.folder(commit)
+    return layout.cached(reference.repository, commit, access.hf_cache) if access.hf_cache else None
 
 
 def _describe(address: str, reference: Reference, token: str, timeout_s: float) -> "ModelInfo":

@@ -37,16 +37,27 @@ class _ModelScope:
     def fetch(self, reference: Reference, access: Access, report: Report) -> Path:
         if found := self.find(reference, access):
             return found
-        name = f"{_PREFIX}{reference.repository}" + (f"@{reference.revision}" if reference.revision else "")
-        refuse_offline(name, access)
+        refuse_offline(_written(reference), access)
         if not _NAME.fullmatch(reference.repository):
             raise DownloadFailed(f"{reference.repository!r} is no repository of ModelScope: write modelscope:org/name")
         place = Repository.of(reference, access.store)
         with place.locked(lambda: report(Progress(place.partial_bytes(), 0))):
             if found := self.find(reference, access):  # by the process we waited for
                 return found
-            fetch = partial(_fetch_from, reference=reference, access=access, place=place, report=report)
-            return first_that_delivers(name, (access.modelscope_endpoint,), fetch)
+            folder = self._fetched(reference, access, place, report)
+            place.remember(reference.revision, place.snapshot_id(folder))
+            return folder
+
+    def newest(self, reference: Reference, access: Access, report: Report) -> Path:
+        refuse_offline(_written(reference), access)
+        place = Repository.of(reference, access.store)
+        with place.locked(lambda: report(Progress(place.partial_bytes(), 0))):
+            return self._fetched(reference, access, place, report)
+
+    @staticmethod
+    def _fetched(reference: Reference, access: Access, place: Repository, report: Report) -> Path:
+        fetch = partial(_fetch_from, reference=reference, access=access, place=place, report=report)
+        return first_that_delivers(_written(reference), (access.modelscope_endpoint,), fetch)
 
 
 def _fetch_from(address: str, *, reference: Reference, access: Access, place: Repository, report: Report) -> Path:
@@ -66,11 +77,11 @@ def _fetch_from(address: str, *, reference: Reference, access: Access, place: Re
     # There is no commit to name the snapshot by: its content does.
     content = json.dumps([[file.name, file.size, file.sha256] for file in files])
     snapshot_id = sha256(content.encode()).hexdigest()[:40]
+    if place.folder(snapshot_id).is_dir():
+        return place.folder(snapshot_id)
     digests = download(files, place.partial(snapshot_id), report, headers=headers, timeout_s=access.timeout_s)
     shown = without_credentials(address)
-    folder = place.publish(Manifest("modelscope", reference.repository, snapshot_id, digests, shown))
-    place.remember(reference.revision, snapshot_id)
-    return folder
+    return place.publish(Manifest("modelscope", reference.repository, snapshot_id, digests, shown))
 
 
 def _listed(url: str, headers: Mapping[str, str], timeout_s: float) -> dict[str, tuple[int, str]]:
@@ -99,6 +110,10 @@ def _listed(url: str, headers: Mapping[str, str], timeout_s: float) -> dict[str,
         }
     except (ValueError, KeyError, TypeError) as error:
         raise Broken("answered what ModelScope does not answer (a proxy or a login page?)") from error
+
+
+def _written(reference: Reference) -> str:
+    return f"{_PREFIX}{reference.repository}" + (f"@{reference.revision}" if reference.revision else "")
 
 
 def _meaning(status: int, body: str) -> str:

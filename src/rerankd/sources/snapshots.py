@@ -4,6 +4,7 @@ models/SOURCE/ORG--NAME/snapshots/ID/NAME/...        the files
 models/SOURCE/ORG--NAME/snapshots/ID/manifest.json   what they are: sizes, digests, where from
 models/SOURCE/ORG--NAME/refs/REVISION                the ID that a revision meant when it was fetched
 models/SOURCE/ORG--NAME/partial/ID/...               a download that is not done
+models/SOURCE/ORG--NAME/history.json                 what revisions have meant (see registry.revisions)
 """
 
 import contextlib
@@ -21,6 +22,9 @@ from filelock import FileLock, Timeout
 
 from rerankd.errors import DownloadFailed
 from rerankd.sources.base import Reference
+
+FETCHED = frozenset({"huggingface", "modelscope", "bundle"})
+"""The sources whose models lie in the store."""
 
 _DEFAULT = "@default"
 _POLL_S = 0.5
@@ -90,16 +94,25 @@ class Repository:
 
     def find(self, revision: str) -> Path | None:
         """Return the folder of the snapshot a revision means, if it was fetched."""
-        with contextlib.suppress(OSError):
-            known = (self._ref(revision)).read_text("utf-8").strip()
-            if known and self.folder(known).is_dir():
-                return self.folder(known)
+        known = self.meant(revision)
+        if known and self.folder(known).is_dir():
+            return self.folder(known)
         whole = self.folder(revision) if revision and "/" not in revision else None
         return whole if whole and whole.is_dir() else None
+
+    def meant(self, revision: str) -> str:
+        """Return the snapshot that a revision was last written down to mean; "" where it was not."""
+        with contextlib.suppress(OSError):
+            return self._ref(revision).read_text("utf-8").strip()
+        return ""
 
     def folder(self, snapshot_id: str) -> Path:
         """Name the folder that a snapshot's files lie in."""
         return self._root / "snapshots" / snapshot_id / self.name
+
+    def snapshot_id(self, folder: Path) -> str:
+        """Name the snapshot that a folder holds, here or in a cache of the hub's client."""
+        return folder.parent.name if folder.parent.parent == self._root / "snapshots" else folder.name
 
     def partial(self, snapshot_id: str) -> Path:
         """Make and return the folder in which a snapshot's files gather."""
@@ -125,12 +138,16 @@ class Repository:
 
     def remember(self, revision: str, snapshot_id: str) -> None:
         """Write down that a revision means this snapshot."""
-        ref = self._ref(revision)
-        ref.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=ref.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(snapshot_id)
-        Path(temporary).replace(ref)
+        _write(self._ref(revision), snapshot_id)
+
+    @property
+    def history(self) -> Path:
+        """The file that says what revisions have meant; see `registry.revisions`."""
+        return self._root / "history.json"
+
+    def write_history(self, text: str) -> None:
+        """Replace that file."""
+        _write(self.history, text)
 
     def held(self) -> Iterator[Held]:
         """Describe every whole snapshot of this repository."""
@@ -142,11 +159,21 @@ class Repository:
                 revisions = tuple(sorted(revision for revision, known in refs.items() if known == manifest.id))
                 yield Held(note.parent / self.name, manifest, revisions)
 
+    def remove_snapshot(self, snapshot_id: str) -> int:
+        """Delete one snapshot; return the bytes that are free now."""
+        whole = self.folder(snapshot_id).parent
+        freed = sum(file.lstat().st_size for file in whole.rglob("*") if file.is_file())
+        doomed = Path(tempfile.mkdtemp(prefix=".removed-", dir=self._root.parent))
+        with contextlib.suppress(FileNotFoundError):
+            whole.replace(doomed / "snapshot")
+        shutil.rmtree(doomed, ignore_errors=True)
+        return freed
+
     def remove(self) -> int:
         """Delete every snapshot, and what is half-done; return the bytes that are free now."""
         freed = sum(file.lstat().st_size for file in self._root.rglob("*") if file.is_file())
         doomed = Path(tempfile.mkdtemp(prefix=".removed-", dir=self._root.parent))
-        for part in ("refs", "snapshots", "partial"):  # refs first: what they name must be whole
+        for part in ("refs", "snapshots", "partial", "history.json"):  # refs first: what they name must be whole
             with contextlib.suppress(FileNotFoundError):
                 (self._root / part).replace(doomed / part)
         shutil.rmtree(doomed, ignore_errors=True)
@@ -199,6 +226,14 @@ class Repository:
     @staticmethod
     def _revision(ref: Path) -> str:
         return "" if ref.name == _DEFAULT else unquote(ref.name)
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    Path(temporary).replace(file)
 
 
 def repositories(store: Path) -> Iterator[Repository]:

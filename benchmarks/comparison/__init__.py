@@ -1,0 +1,1 @@
+"""What the scenarios in this folder share: models, texts, rivals, rounds, results."""

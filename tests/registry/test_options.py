@@ -1,0 +1,57 @@
+"""What is set for one model alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rerankd import Reranker
+from rerankd.assembly import assemble
+from rerankd.errors import ConfigError
+from rerankd.registry.options import Options, read
+from rerankd.settings import ModelsSettings, Settings
+from rerankd.types import ScoreType
+from tiny import tiny_bert
+
+
+def test_a_line_names_a_model_and_what_is_set_for_it() -> None:
+    lines = ("bge: max_tokens=512 activation=none pinned=yes", "org/name: ")
+    assert read(lines) == {"bge": Options(512, "none", pinned=True), "org/name": Options()}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("bge", "is not written NAME: setting=value"),
+        (": pinned=true", "is not written NAME"),
+        ("bge: max_token=3", "did you mean max_tokens="),
+        ("bge: speed=high", "there are max_tokens, activation, pinned"),
+        ("bge: max_tokens=3", "a number, at least 16"),
+        ("bge: activation=tanh", "must be sigmoid or none"),
+        ("bge: pinned=perhaps", "true or false"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_the_remedy(line: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        read([line])
+
+
+def test_options_for_a_model_that_is_not_served_are_a_mistake() -> None:
+    with pytest.raises(ConfigError, match="names 'other', which is not served"):
+        assemble(Settings(models=ModelsSettings(options=("other: pinned=true",))))
+
+
+def test_a_models_own_limit_and_activation_hold_for_it_alone(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "mine")
+    plain = Settings(models=ModelsSettings(default=str(folder), store=tmp_path / "store"))
+    options = ("MINE: max_tokens=16 activation=none",)
+    changed = Settings(models=plain.models.model_copy(update={"options": options}))
+    documents = ["a fox", "Berlin"]
+    with Reranker(settings=plain) as reranker:
+        expected = reranker.rank("q", documents, raw_scores=True)
+        assert reranker.info.score_type is ScoreType.PROBABILITY
+    with Reranker(settings=changed) as reranker:
+        assert (reranker.info.max_tokens, reranker.info.score_type) == (16, ScoreType.LOGIT)
+        found = reranker.rank("q", documents)
+    assert [hit.index for hit in found] == [hit.index for hit in expected]
+    assert np.allclose([hit.score for hit in found], [hit.score for hit in expected])

@@ -20,6 +20,7 @@ from fake_service import FakeService
 from http_app import DOCUMENTS, QUERY
 from live_server import running_fake
 from rerankd.errors import ConfigError
+from rerankd.http import run
 from rerankd.http.run import serve
 from rerankd.settings import AuthSettings, ServerSettings, Settings
 
@@ -181,6 +182,25 @@ def test_after_sigterm_it_is_not_ready_and_still_answers_and_a_second_signal_end
 
 def _never(_: Settings) -> FakeService:
     pytest.fail("the service was made although the server cannot listen")
+
+
+@pytest.mark.anyio
+async def test_an_answers_body_does_not_wait_for_its_head_to_be_acknowledged() -> None:
+    """Looks at the connection, since only a clock would show it to a client: 40 ms an answer with Nagle's algorithm."""
+    found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def connected(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        made: socket.socket = writer.get_extra_info("socket")
+        found.set_result(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    settings = Settings(server=ServerSettings(port=0))
+    listener, *others = run._listen(run.check_address(settings), settings.server)
+    async with await asyncio.start_server(connected, sock=listener):
+        with socket.create_connection(listener.getsockname(), timeout=5):
+            assert await asyncio.wait_for(found, 5)
+    for other in others:
+        other.close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])

@@ -139,7 +139,9 @@ def _listen(addresses: Sequence[_Address], server: ServerSettings) -> list[socke
 
 
 def _open(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio switches Nagle's algorithm off only on sockets that say they are TCP. With it on, the body of every answer
+    # waits for the client to acknowledge the head, which clients put off for 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

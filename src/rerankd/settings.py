@@ -52,6 +52,8 @@ class ServerSettings(_Section):
     """Largest request body in MiB."""
     max_connections: Annotated[int, Field(ge=1)] = 1024
     """Connections served at once; more are answered 503."""
+    header_timeout_s: Annotated[float, Field(gt=0)] = 10
+    """Seconds a caller may take to send a request's head; then the connection is cut."""
     body_timeout_s: Annotated[float, Field(gt=0)] = 30
     """Seconds a caller may take to send its body."""
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 0
@@ -60,6 +62,10 @@ class ServerSettings(_Section):
     balancer needs to notice."""
     shutdown_timeout_s: Annotated[float, Field(ge=0)] = 30
     """Seconds that requests in flight are given to finish when the server stops."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies in front (127.0.0.1, 10.0.0.0/8) whose X-Forwarded-For is believed."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages that may call from a browser (https://app.example.org), or *. None: no page of another origin may."""
 
 
 class AuthSettings(_Section):
@@ -170,6 +176,12 @@ class LimitsSettings(_Section):
     """Tokens that neighbouring chunks share."""
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """Seconds after which a request is answered with an error."""
+    per_key: tuple[str, ...] = ()
+    """What one API key may use: 600 requests/minute, 100000 pairs/hour, 50000000 tokens/day. None: no bound."""
+    per_address: tuple[str, ...] = ()
+    """The same for one IPv4 address, or IPv6 network of 64 bits, with or without a key."""
+    storage: Annotated[str, Field(min_length=1)] = "memory://"
+    """Where uses are counted: memory://, or redis://HOST:6379/0 for several servers together."""
 
 
 class CascadeSettings(_Section):
@@ -191,7 +203,7 @@ class CacheSettings(_Section):
 
 
 class LoggingSettings(_Section):
-    """What is written to standard error. Texts are never logged."""
+    """What is written to standard error. Texts are not, unless logging.sample_texts says so."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe message to write."""
@@ -199,6 +211,9 @@ class LoggingSettings(_Section):
     """text for people, json for machines; auto is text on a terminal."""
     access: bool = True
     """One line per request."""
+    sample_texts: Annotated[float, Field(ge=0, le=1)] = 0
+    """Share of requests whose query and first documents are logged, shortened, with addresses, numbers and keys taken
+    out; 0 logs none."""
 
 
 class Settings(_Section):

@@ -275,3 +275,11 @@ class Caller:
     name: str = "anonymous"
     scopes: frozenset[Scope] = frozenset({Scope.RERANK, Scope.METRICS})
     anonymous: bool = True
+
+
+class Unit(StrEnum):
+    """What a caller's use is counted in: calls, documents to score, tokens that were read."""
+
+    REQUESTS = "requests"
+    PAIRS = "pairs"
+    TOKENS = "tokens"

@@ -50,10 +50,12 @@ def check(file: Path | None) -> None:
     FILE is a settings file; by default the one that `rerankd serve` would read. The environment is checked too.
     """
     from rerankd.http.run import check_address
+    from rerankd.http.usage import open_quotas
     from rerankd.registry.resolve import resolve
 
     loaded = load_settings(file)
     check_address(loaded.settings)
+    open_quotas(loaded.settings.limits)
     for name in (loaded.settings.models.default, *loaded.settings.models.served):
         resolve(name)
     given = sum(origin != "default" for origin in loaded.origins.values())

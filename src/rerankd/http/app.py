@@ -3,6 +3,9 @@
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -12,15 +15,31 @@ from starlette.routing import Route
 
 from rerankd import __version__
 from rerankd.dialects.detect import Directory, load_all
-from rerankd.http import docs, errors, health, info, models
+from rerankd.http import docs, errors, health, info, models, trace, usage
 from rerankd.http.auth import Keys, load_keys
 from rerankd.http.middleware import Rim
 from rerankd.http.ports import Service
+from rerankd.http.protection import SecurityHeaders, allow_origins
 from rerankd.http.reload import keys_kept_fresh
 from rerankd.http.rerank import RerankEndpoint
 from rerankd.settings import Settings
 
+if TYPE_CHECKING:
+    from rerankd.service.quotas import Quotas
+
 _logger = logging.getLogger("rerankd.http")
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What lives as long as the application does."""
+
+    service: Service
+    settings: Settings
+    keys: Keys
+    quotas: "Quotas | None"
+    urls: Sequence[str]
+    told: str
 
 
 def create_app(
@@ -37,7 +56,8 @@ def create_app(
     directory = load_all() if directory is None else directory
     endpoint = RerankEndpoint(service, settings, directory, keys)
     gets = (*_gets(service, settings, keys, directory), *docs.routes(directory, keys))
-    posts = _posts(endpoint, directory)
+    quotas = usage.open_quotas(settings.limits)
+    posts = _posts(endpoint, directory, quotas)
     allowed = _allowed(gets, posts)
 
     async def not_served(request: Request, problem: Exception) -> Response:
@@ -47,29 +67,43 @@ def create_app(
             return errors.no_such_method(request.method, path, methods)
         return errors.no_such_route(path, [known for known in directory.paths if known != "/"])
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        await service.start()
-        for url in urls:
-            _logger.info("listening on %s  (API docs: %s/docs, model: %s)", url, url, service.model("").id)
-        _logger.info("%s", _told(directory))
-        try:
-            async with keys_kept_fresh(keys, settings.auth.keys_file):
-                yield
-        finally:
-            await service.close()
-
     app = FastAPI(
         title="rerankd",
         version=__version__,
-        lifespan=lifespan,
+        lifespan=partial(_life, _Served(service, settings, keys, quotas, urls, _told(directory))),
         openapi_url=None,
         redirect_slashes=False,
         exception_handlers={HTTPException: not_served},
     )
     app.router.routes[:] = [*gets, *posts]
+    allow_origins(app, settings.server.cors_origins)
     app.add_middleware(Rim, metrics=service.metrics, access_log=settings.logging.access)
+    app.add_middleware(SecurityHeaders)
     return app
+
+
+@asynccontextmanager
+async def _life(served: _Served, _: FastAPI) -> AsyncGenerator[None]:
+    """Start what a server needs while it runs, and end it."""
+    service = served.service
+    await service.start()
+    for url in served.urls:
+        _logger.info("listening on %s  (API docs: %s/docs, model: %s)", url, url, service.model("").id)
+    _logger.info("%s", served.told)
+    try:
+        async with keys_kept_fresh(served.keys, served.settings.auth.keys_file), _closing(served.quotas):
+            yield
+    finally:
+        await service.close()
+
+
+@asynccontextmanager
+async def _closing(quotas: "Quotas | None") -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        if quotas is not None:
+            await quotas.close()
 
 
 def _gets(service: Service, settings: Settings, keys: Keys, directory: Directory) -> Sequence[Route]:
@@ -92,9 +126,11 @@ def _told(directory: Directory) -> str:
     return f"dialects: {'; '.join(f'{when}: {name}' for when, name in rules)}; below {prefixes}: that one"
 
 
-def _posts(endpoint: RerankEndpoint, directory: Directory) -> Sequence[Route]:
+def _posts(endpoint: RerankEndpoint, directory: Directory, quotas: "Quotas | None") -> Sequence[Route]:
     async def rerank(request: Request) -> Response:
-        return await endpoint(request)
+        known = trace.of(request.scope)
+        known.meter = usage.Meter(quotas, usage.address_of(request))
+        return await known.meter.settle(await endpoint(request), known.tokens)
 
     return [Route(path, rerank, methods=["POST"]) for path in directory.paths]
 

@@ -15,7 +15,7 @@ from rerankd import machine, phases
 from rerankd.dialects.base import Answer, AnswersEach, Call, Dialect, Incoming, Stamp
 from rerankd.dialects.detect import Directory, Place
 from rerankd.errors import InvalidRequest, ModelNotFound, RequestTooLarge, RerankError
-from rerankd.http import body, errors, trace
+from rerankd.http import body, errors, samples, trace
 from rerankd.http.auth import Keys
 from rerankd.http.parts import Outcome, rank_each
 from rerankd.http.ports import Service
@@ -48,7 +48,7 @@ class RerankEndpoint:
         dialect = place.dialect or self.directory.standard
         known.dialect = dialect.name
         try:
-            known.caller = self.keys.caller(request.headers)
+            known.caller = await known.meter.admit(partial(self.keys.caller, request.headers))
             server = self.settings.server
             raw = await body.read_body(request, max_mb=server.max_body_mb, timeout_s=server.body_timeout_s)
             known.body_read = time.perf_counter()
@@ -77,6 +77,8 @@ class RerankEndpoint:
         known.documents = sum(len(part.documents) for part in call.requests)
         known.model = self._label(call.requests[0].model)
         self._check(call)
+        await known.meter.take_pairs(known.documents)
+        samples.write(call, share=self.settings.logging.sample_texts)
         outcomes = await _unless_hung_up(request, self._rank(call, wishes, known.caller))
         known.add([each for each in outcomes if isinstance(each, Ranking)])
         with phases.phase("write"):

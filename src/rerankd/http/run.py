@@ -22,6 +22,7 @@ from rerankd.errors import ConfigError
 from rerankd.http.app import create_app
 from rerankd.http.auth import load_keys
 from rerankd.http.ports import Service
+from rerankd.http.reaper import Reaper
 from rerankd.settings import ServerSettings, Settings
 
 _BACKLOG = 2048
@@ -53,7 +54,9 @@ def serve(settings: Settings, make_service: Callable[[Settings], Service] = asse
             made.append(make_service(settings))
             return create_app(made[0], settings, urls=urls)
 
-        server = uvicorn.Server(_uvicorn(make_app, settings))
+        reaper = Reaper(header_timeout_s=settings.server.header_timeout_s, keep_alive_s=_KEEP_ALIVE_S)
+        server = uvicorn.Server(uvicorn_config(make_app, settings, reaper))
+        reaper.watch(server)
         with _stopping_quietly(server, settings.server, made):
             server.run(sockets)
     finally:
@@ -77,7 +80,8 @@ def check_address(settings: Settings) -> Sequence[_Address]:
     return addresses
 
 
-def _uvicorn(make_app: Callable[[], FastAPI], settings: Settings) -> uvicorn.Config:
+def uvicorn_config(make_app: Callable[[], FastAPI], settings: Settings, reaper: Reaper) -> uvicorn.Config:
+    """Say how uvicorn serves, with all that protects it."""
     return uvicorn.Config(
         make_app,
         factory=True,
@@ -85,7 +89,12 @@ def _uvicorn(make_app: Callable[[], FastAPI], settings: Settings) -> uvicorn.Con
         ws="none",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
+        # httptools, uvicorn's other parser, puts no bound on a request's head.
+        http="h11",
+        proxy_headers=bool(settings.server.trusted_proxies),
+        forwarded_allow_ips=list(settings.server.trusted_proxies),
+        callback_notify=reaper,
+        timeout_notify=1,
         server_header=False,
         limit_concurrency=settings.server.max_connections,
         backlog=_BACKLOG,

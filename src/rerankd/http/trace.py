@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
+from rerankd.http.usage import Meter
 from rerankd.phases import Phases
 from rerankd.types import Caller, Ranking
 
@@ -37,6 +38,7 @@ class Trace:
     status: int = 0
     phases: Phases = field(default_factory=Phases)
     trace_id: str = ""
+    meter: Meter = field(default_factory=Meter)
 
     def add(self, rankings: Sequence[Ranking]) -> None:
         """Take over what the answers counted."""

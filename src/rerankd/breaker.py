@@ -1,0 +1,82 @@
+"""Something outside this process that may be slow or gone: asked only while it answers in time."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+_PROBE_TIMEOUT_S = 1.0
+
+_logger = logging.getLogger("rerankd")
+
+
+class Breaker:
+    """Stands between requests and, say, Redis. Lives on one event loop.
+
+    The first question that fails, or has no answer within `timeout_s`, opens it: from then on the answer is
+    `otherwise`, at once, while a task asks `probe` again and again, less and less often. When that is answered, it
+    closes. So what is slow or gone costs the requests of one moment `timeout_s`, and all others nothing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        probe: Callable[[], Awaitable[object]],
+        *,
+        errors: tuple[type[Exception], ...],
+        timeout_s: float,
+    ) -> None:
+        self._name = name
+        self._probe = probe
+        self._errors = (*errors, OSError, TimeoutError)
+        self._timeout_s = timeout_s
+        self._mending: asyncio.Task[None] | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing is asked now."""
+        return self._mending is not None
+
+    async def ask(self, question: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        """Return the answer, or `otherwise`. Never raises what the other side can cause."""
+        if self.open:
+            return otherwise
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await question()
+        except self._errors as error:
+            self._trip(error)
+            return otherwise
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.gather(self._mending, return_exceptions=True)
+
+    def _trip(self, error: Exception) -> None:
+        if self.open:
+            return
+        what = (
+            f"no answer in {self._timeout_s * 1000:g} ms" if isinstance(error, TimeoutError) else type(error).__name__
+        )
+        _logger.warning("%s is not used for now (%s)", self._name, what)
+        self._mending = asyncio.create_task(self._mend())
+
+    async def _mend(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                    await self._probe()
+            except self._errors:
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                continue
+            self._mending = None
+            _logger.info("%s is used again", self._name)
+            return

@@ -252,6 +252,15 @@ def test_neighbours_in_a_batch_are_answered_when_one_of_them_fails() -> None:
         assert scheduler.waiting_tokens == 0
 
 
+def test_a_request_with_one_failed_sequence_never_becomes_whole() -> None:
+    engine = Doubler(poison=13)
+    with running(workers=4) as scheduler:
+        futures = [scheduler.submit(engine, encodings(13, 1, 2), model="m", keep=as_is) for _ in range(200)]
+        for future in futures:
+            with pytest.raises(EngineFailure):
+                future.result(10)
+
+
 def test_what_fails_once_is_tried_again() -> None:
 
     class Recovering(Doubler):
@@ -348,7 +357,7 @@ def test_the_background_lane_leaves_room_for_the_other() -> None:
 def test_what_cannot_be_done_in_time_is_refused_at_once() -> None:
     engine = Doubler()
     with running(queue_tokens=10**9) as scheduler:
-        scheduler.submit(engine, [encoding(1, 10)], model="m", keep=as_is).result(10)  # now its speed is known
+        scheduler.submit(engine, [encoding(1, 10)] * 40, model="m", keep=as_is).result(10)  # now its speed is known
         engine.gate.clear()
         blocker = scheduler.submit(engine, [encoding(2, 10)], model="m", keep=as_is)
         with pytest.raises(Overloaded, match=r"seconds|allowed") as refusal:

@@ -21,10 +21,13 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _FIRST_GUESS_TOKENS_PER_S = 2000.0
-_MEMORY_OF_SPEED = 0.1
 _BACKGROUND_ROOM = 0.5
 """The background lane may fill this much of the queue, so that it never keeps the interactive lane out."""
 _SLOWER_THAN_EXPECTED = 20.0
+_FADING = 0.95
+_ENOUGH_BATCHES = 32
+_TOO_LATE = 1.5
+"""What is expected to take this many times what is allowed is refused at once; estimates are not exact."""
 _UNWELL_AFTER = 3
 """Batches that failed one after another, with no success between them."""
 
@@ -48,6 +51,29 @@ class _Job:
     ticket: int = -1
     started: bool = False
     claimed: bool = False
+
+
+@dataclass(slots=True)
+class _Speed:
+    """Tokens per second of one worker with one model, over about the last twenty batches."""
+
+    batches: int = 0
+    tokens: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, tokens: int, seconds: float) -> None:
+        self.batches += 1
+        self.tokens = _FADING * self.tokens + tokens
+        self.seconds = _FADING * self.seconds + seconds
+
+    def needed_s(self, tokens: int) -> float:
+        """Return how long one worker needs; by a guess while nothing was measured."""
+        return tokens * self.seconds / self.tokens if self.tokens else tokens / _FIRST_GUESS_TOKENS_PER_S
+
+    @property
+    def known(self) -> bool:
+        """Whether to rely on it: the first batches of a model are slower than the rest."""
+        return self.batches >= _ENOUGH_BATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +105,7 @@ class Scheduler:
         self._turns: Turns[_Job] = Turns()
         self._jobs: set[_Job] = set()
         self._tokens = 0  # admitted and not yet done, running ones included
-        self._speeds: dict[str, float] = {}  # by model: tokens per second of one worker
+        self._speeds: dict[str, _Speed] = {}  # by model, of which there are few
         self._failed_in_a_row = 0
         self._closed = False
         self._metrics.queue_limit.set(queue_tokens)
@@ -198,10 +224,11 @@ class Scheduler:
                 f"the queue is full ({self._tokens} of {room} tokens waiting): try again later",
                 retry_after_s=max(1.0, waiting_s * min(1.0, surplus / self._tokens)),
             )
-        if within_s is not None and model in self._speeds:
-            needed_s = tokens / self._speeds[model] / len(self._crew)
+        speed = self._speeds.get(model)
+        if within_s is not None and speed and speed.known:
+            needed_s = speed.needed_s(tokens) / len(self._crew)
             needed_s += self._seconds(self._turns.ahead(self._tokens if background else tokens))
-            if needed_s > within_s:
+            if needed_s > _TOO_LATE * within_s:
                 raise Overloaded(
                     f"the answer would take about {needed_s:.1f} s, and {within_s:.1f} s are allowed: send fewer "
                     "documents, allow more time, or try again later",
@@ -210,8 +237,8 @@ class Scheduler:
 
     def _seconds(self, ahead: Iterable[tuple[_Job, int]]) -> float:
         """Say how long the workers need for this much of these jobs."""
-        speeds = self._speeds
-        return sum(left / speeds.get(job.model, _FIRST_GUESS_TOKENS_PER_S) for job, left in ahead) / len(self._crew)
+        unknown = _Speed()
+        return sum(self._speeds.get(job.model, unknown).needed_s(left) for job, left in ahead) / len(self._crew)
 
     def _add_tokens(self, tokens: int) -> None:
         self._tokens += tokens
@@ -269,7 +296,7 @@ class Scheduler:
 
     def _patience_s(self, batch: Sequence[Turn[_Job]]) -> float:
         speed = self._speeds.get(batch[0].job.model)
-        expected_s = sum(turn.cost for turn in batch) / speed if speed else 0.0
+        expected_s = speed.needed_s(sum(turn.cost for turn in batch)) if speed else 0.0
         return max(self._hang_s, _SLOWER_THAN_EXPECTED * expected_s)
 
     def _done(self, batch: Sequence[Turn[_Job]], seconds: float, *, failed: bool) -> None:
@@ -280,9 +307,7 @@ class Scheduler:
         self._add_tokens(-tokens)
         self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
         if seconds:
-            model, speed = batch[0].job.model, tokens / seconds
-            known = self._speeds.get(model, speed)
-            self._speeds[model] = known + _MEMORY_OF_SPEED * (speed - known)
+            self._speeds.setdefault(batch[0].job.model, _Speed()).add(tokens, seconds)
 
     def _count(self, job: _Job, sequences: int, tokens: int, seconds: float) -> None:
         """Count one run; an engine's batch is one model's."""
@@ -308,6 +333,8 @@ class Scheduler:
         whole: list[_Job] = []
         with self._lock:
             for turn, one in zip(batch, outcomes, strict=True):
+                if isinstance(one, _Failed):
+                    continue  # one of its sequences stays missing, so nothing makes it whole
                 turn.job.kept[turn.position] = one
                 turn.job.missing -= 1
                 if not turn.job.missing:

@@ -146,7 +146,7 @@ class RerankService:
                 return await self._instead((*fast, name), request, effort, until, error)
         except TimeoutError as error:
             raise DeadlineExceeded(
-                f"no answer within {limit_s:g} s: send fewer documents, or allow more time (X-Request-Timeout, "
+                f"no answer within {limit_s:.3g} s: send fewer documents, or allow more time (X-Request-Timeout, "
                 "limits.deadline_s)"
             ) from error
 

@@ -32,7 +32,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 def test_a_cascade_answers_in_time_with_the_large_models_scores_for_the_best(server: Server) -> None:
-    body = {"query": "what does a reranker return?", "documents": DOCUMENTS}
+    body: dict[str, object] = {"query": "what does a reranker return?", "documents": DOCUMENTS}
     with httpx2.Client(base_url=server.url, timeout=120) as http:
         while any(model["state"] != "ready" for model in http.get("/v1/models").json()["data"]):
             time.sleep(0.05)

@@ -5,13 +5,15 @@ Weights have a large spread, so that every part of the network shows in the scor
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
 from tokenizers import Tokenizer
 
 import tiny
@@ -200,6 +202,19 @@ def deberta(folder: Path, tokens: Mapping[str, object] | None = None, **config: 
         **(tokens or {}),
     }
     return make(folder, "DebertaV2", tiny.deberta_unigram(), tokenizer_config, **merged)
+
+
+def chain(folder: Path, encoder: Path, modules: Sequence[torch.nn.Module], **options: Any) -> Path:
+    """Save modules behind an encoder as the reference does, with random weights in all of them."""
+    body = encoder.with_name("body")
+    transformers.AutoModel.from_pretrained(encoder).save_pretrained(body)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (body / name).write_bytes((encoder / name).read_bytes())
+    for number, module in enumerate(modules):
+        spread(module, seed=number, std=0.3)
+    model = CrossEncoder(modules=[Transformer(str(body)), *modules], **options)
+    model.save_pretrained(str(folder), create_model_card=False)
+    return folder
 
 
 def as_published_gte(folder: Path, original: Path, **config: object) -> Path:

@@ -86,6 +86,7 @@ def make_loader(settings: Settings) -> Loader:
         engine=settings.models.engine,
         max_tokens=settings.models.max_tokens,
         document_cache_bytes=int(settings.models.document_cache_mb * _MIB),
+        precision=settings.models.precision,
         check_golden=settings.models.check_golden,
     )
 

@@ -120,6 +120,8 @@ def _model(item: Mapping[str, JsonValue]) -> ModelInfo:
         in_flight=int(cast("int", item.get("in_flight", 0))),
         revision=str(item.get("revision", "")),
         updating=ModelState(item["updating"]) if item.get("updating") else None,
+        precision_reason=str(item.get("precision_reason", "")),
+        agreement=cast("JsonObject", item.get("agreement") or {}),
     )
 
 

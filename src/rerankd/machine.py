@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,20 @@ def memory(root: Path = Path("/")) -> Memory | None:
             if text.isdigit() and int(text) < _NO_LIMIT:
                 found.append(int(text))
     return Memory(total, min(found, default=None))
+
+
+def sums_bytes_exactly(root: Path = Path("/")) -> bool:
+    """Tell whether this CPU adds up products of bytes in 32 bits: VNNI or AMX on x86, any 64-bit ARM.
+
+    Other x86 processors add pairs of them in 16 bits, which overflow. What is not known counts as such.
+    """
+    if platform.machine().lower() in {"arm64", "aarch64"}:
+        return True
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "flags":
+            return not {"avx512_vnni", "avx_vnni", "amx_int8"}.isdisjoint(value.split())
+    return False
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

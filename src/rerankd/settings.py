@@ -117,6 +117,9 @@ class ModelsSettings(_Section):
     engine: Annotated[str, Field(min_length=1)] = "auto"
     """What runs the networks: onnx, torch (an extra: CUDA, and language models), or auto: torch where it is needed or
     faster, onnx otherwise."""
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+    """auto: int8 where `rerankd convert` has found that its scores agree with those of fp32 and that it is faster, fp32
+    elsewhere. fp32: the exact scores. int8: made at the first load if it is not there, whatever was measured."""
     check_golden: bool = True
     """Refuse to serve a model that does not give the known scores of its card."""
     preload: Literal["all", "default", "none"] = "all"

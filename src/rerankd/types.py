@@ -234,6 +234,8 @@ class ModelInfo:
     very model. `memory_bytes` is what its weights take (0: not known yet), `in_flight` how many requests use it now.
     `revision` names the snapshot of its repository ("" for a folder of one's own); `updating` is the state of a newer
     one that is being made ready beside it, and `progress` is then its.
+    `precision_reason` says why it is this precision; `agreement` holds what was measured of int8 against fp32, {} where
+    nothing was.
     """
 
     id: str
@@ -252,6 +254,8 @@ class ModelInfo:
     in_flight: int = 0
     revision: str = ""
     updating: ModelState | None = None
+    precision_reason: str = ""
+    agreement: JsonObject = field(default_factory=dict[str, JsonValue])
 
 
 class Scope(StrEnum):

@@ -50,6 +50,16 @@ def test_pull_answers_in_json(run: Run, hub: HuggingFaceHub) -> None:
         assert model["names"] == ["tiny-reranker", MODEL]
 
 
+def test_a_model_is_converted_as_it_is_pulled_where_that_is_wanted(
+    run: Run, hub: HuggingFaceHub, monkeypatch: pytest.MonkeyPatch, workdir: Path
+) -> None:
+    assert "converted, runs in fp32: so small a network" in ok(run("pull", MODEL, "--convert")).err
+    monkeypatch.setenv("RERANKD_MODELS__PRECISION", "int8")
+    (model,) = json.loads(ok(run("pull", MODEL, "--convert", "--json")).out)["models"]
+    assert (model["was_here"], model["precision"], model["agreement"]["pairs"]) == (True, "int8", 144)
+    assert len(list((workdir / "store" / "prepared").glob("*/graph.json"))) == 2
+
+
 def test_a_model_that_is_removed_leaves_nothing_but_folders(run: Run, hub: HuggingFaceHub, workdir: Path) -> None:
     ok(run("rank", "--model", MODEL, "what", stdin="cats purr"))
     assert list((workdir / "store" / "prepared").glob("*/graph.json"))
@@ -111,6 +121,19 @@ def test_a_bundle_carries_a_model_of_the_hub_to_a_machine_without_a_network(
     assert stamps == [graph.stat().st_mtime_ns for graph in graphs], "the graph came along: nothing is converted"
     assert len(list((workdir / "elsewhere" / "prepared").glob("*/graph.json"))) == 1
     assert not hub.asked
+
+
+def test_a_bundle_carries_int8_and_what_was_measured_of_it(
+    run: Run, hub: HuggingFaceHub, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = json.loads(ok(run("convert", MODEL, "--precision", "int8", "--json")).out)
+    ok(run("bundle", "export", MODEL, "-o", "tiny.tar"))
+    monkeypatch.setenv("RERANKD_MODELS__STORE", str(workdir / "elsewhere"))
+    monkeypatch.setenv("RERANKD_MODELS__OFFLINE", "true")
+    monkeypatch.setenv("RERANKD_MODELS__PRECISION", "int8")
+    ok(run("bundle", "import", "tiny.tar"))
+    shown = json.loads(ok(run("show", MODEL, "--json")).out)
+    assert (shown["precision"], shown["agreement"]) == ("int8", made["agreement"]), "the very same: not made again"
 
 
 def test_a_bundle_carries_a_folder_of_ones_own(

@@ -3,15 +3,13 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import CrossEncoder
-from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.base.modules import Dense, Normalize
 from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Pooling
-from transformers import AutoModel
 
 import made_models
 import tiny
@@ -47,19 +45,6 @@ CHAINS: dict[str, Callable[[], Sequence[torch.nn.Module]]] = {
 }
 
 
-def save(folder: Path, encoder: Path, chain: Sequence[torch.nn.Module], **options: Any) -> Path:
-    """Save a chain behind an encoder as the reference does, with random weights in all of it."""
-    body = encoder.with_name("body")
-    AutoModel.from_pretrained(encoder).save_pretrained(body)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (body / name).write_bytes((encoder / name).read_bytes())
-    for number, module in enumerate(chain):
-        made_models.spread(module, seed=number, std=0.3)
-    model = CrossEncoder(modules=[Transformer(str(body)), *chain], **options)
-    model.save_pretrained(str(folder), create_model_card=False)
-    return folder
-
-
 @pytest.fixture
 def graph(tmp_path: Path) -> Path:
     (tmp_path / "graph").mkdir()
@@ -76,7 +61,7 @@ def test_a_chain_scores_as_the_reference(
     record_property: Callable[[str, object], None],
 ) -> None:
     torch.set_num_threads(1)
-    saved = save(tmp_path / "saved", encoder(tmp_path / "encoder"), CHAINS[chain]())
+    saved = made_models.chain(tmp_path / "saved", encoder(tmp_path / "encoder"), CHAINS[chain]())
     model = open_model(saved, graph)
     reference = CrossEncoder(str(saved), local_files_only=True)
     pairs = make_pairs()[:300]
@@ -91,7 +76,7 @@ def test_a_chain_scores_as_the_reference(
 def test_a_chain_that_asks_for_logits_gives_them(tmp_path: Path, graph: Path) -> None:
     chain = CHAINS["pooling and a score"]()
     encoder = made_models.xlm_roberta(tmp_path / "encoder")
-    saved = save(tmp_path / "saved", encoder, chain, activation_fn=torch.nn.Identity())
+    saved = made_models.chain(tmp_path / "saved", encoder, chain, activation_fn=torch.nn.Identity())
     model = open_model(saved, graph)
     pairs = make_pairs()[:50]
     truth = CrossEncoder(str(saved), local_files_only=True).predict(pairs, show_progress_bar=False)
@@ -113,14 +98,14 @@ def test_a_chain_that_asks_for_logits_gives_them(tmp_path: Path, graph: Path) ->
     ],
 )
 def test_a_chain_that_cannot_be_built_is_refused(tmp_path: Path, chain: list[torch.nn.Module], said: str) -> None:
-    saved = save(tmp_path / "saved", made_models.xlm_roberta(tmp_path / "encoder"), chain)
+    saved = made_models.chain(tmp_path / "saved", made_models.xlm_roberta(tmp_path / "encoder"), chain)
     with pytest.raises(UnsupportedModel, match=said):
         FAMILY.open(tiny.snapshot(saved), max_tokens=None, cache_bytes=0)
 
 
 def test_a_module_of_another_class_is_refused_by_name(tmp_path: Path) -> None:
     chain = CHAINS["pooling and a score"]()
-    saved = save(tmp_path / "saved", made_models.xlm_roberta(tmp_path / "encoder"), chain)
+    saved = made_models.chain(tmp_path / "saved", made_models.xlm_roberta(tmp_path / "encoder"), chain)
     modules = json.loads((saved / "modules.json").read_text("utf-8"))
     modules[2]["type"] = "mine.Own"
     (saved / "modules.json").write_text(json.dumps(modules), "utf-8")

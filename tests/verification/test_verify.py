@@ -81,6 +81,19 @@ def test_other_precisions_are_measured_beside_the_served_one(loader: Loader, tmp
     assert found.differences[2].max_abs_diff < found.differences[1].max_abs_diff
 
 
+def test_int8_and_fp32_are_both_compared_and_each_has_a_certificate_of_its_own(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "bert", std=0.1)
+    loader = Loader(Store(tmp_path / "store"), precision="int8")
+    found = run(folder, loader)
+    assert [(one.engine, one.precision) for one in found.differences] == [("onnx", "int8"), ("onnx", "fp32")]
+    eight, full = (one.max_abs_diff for one in found.differences)
+    assert full < 1e-5 < eight < 0.05
+    for precision, difference in (("int8", eight), ("fp32", full)):
+        shown = replace(loader, precision=precision).load(resolve(str(folder)), lambda _: None).info.verified
+        assert shown is not None
+        assert (shown.precision, shown.max_abs_diff) == (precision, difference)
+
+
 def test_a_wrong_template_is_not_signed_off_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny_qwen3(tmp_path / "Qwen3-Reranker-0.6B")
     loader = Loader(Store(tmp_path / "store"), max_tokens=260)
@@ -164,6 +177,8 @@ def test_the_bundled_model_gives_the_known_scores_of_its_card(loader: Loader) ->
         other = replace(card, golden=(Golden(card.golden[0].query, card.golden[0].document, wrong),))
         with pytest.raises(ScoresDisagree, match=r"models\.check_golden"):
             check_golden(other, model.reader, model.engine)
+    off_by_two = replace(card, golden=(replace(card.golden[0], score=card.golden[0].score + 2),))
+    check_golden(off_by_two, model.reader, model.engine, slack=2)
 
 
 def test_a_model_that_disagrees_with_its_card_is_not_served_unless_told_to(loader: Loader, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rerankd import __version__
 from rerankd.cli.bench import bench
 from rerankd.cli.bundle import bundle
 from rerankd.cli.connect import connect
+from rerankd.cli.convert import convert
 from rerankd.cli.dialects import dialects
 from rerankd.cli.doctor import doctor
 from rerankd.cli.evaluate import evaluate
@@ -58,8 +59,8 @@ def version() -> None:
 
 
 for _command in (
-    serve, rank, evaluate, bench, pull, list_models, show, recommend, ps, verify, rm, bundle, connect, dialects, keys,
-    config, doctor,
+    serve, rank, evaluate, bench, pull, list_models, show, recommend, convert, ps, verify, rm, bundle, connect,
+    dialects, keys, config, doctor,
 ):  # fmt: skip
     app.add_command(_command)
 

@@ -126,6 +126,8 @@ def _info_facts(info: "ModelInfo") -> dict[str, JsonValue]:
         "family": info.family,
         "engine": info.engine,
         "precision": info.precision,
+        "precision_reason": info.precision_reason,
+        "agreement": info.agreement,
         "score_type": info.score_type.value,
         "max_tokens": info.max_tokens,
         "fingerprint": info.fingerprint,

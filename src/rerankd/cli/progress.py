@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from rerankd.cli.output import note
+
 if TYPE_CHECKING:
     from rerankd.types import ModelState, Progress
 
@@ -46,6 +48,24 @@ def downloads(show: "Callable[[Progress], None]") -> "Callable[[ModelState | Pro
             show(news)
 
     return report
+
+
+@contextmanager
+def steps(title: str) -> "Generator[Callable[[str, int, int], None]]":
+    """Yield what hears steps: `(step, done, total)`. A terminal shows a bar, a file gets a line when a step begins."""
+    if not sys.stderr.isatty():
+        yield lambda step, done, _: None if done else note(f"{title}: {step}")
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=title, dynamic_ncols=True, file=sys.stderr, leave=False) as bar:
+
+        def show(step: str, done: int, total: int) -> None:
+            bar.set_description(f"{title}: {step}", refresh=False)
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        yield show
 
 
 def megabytes(size: int) -> str:

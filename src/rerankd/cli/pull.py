@@ -12,16 +12,21 @@ from rerankd.types import JsonValue
 
 @click.command()
 @click.argument("models", nargs=-1, required=True)
+@click.option("--convert", "convert_too", is_flag=True, help="Convert each too, as `rerankd convert` does.")
 @config_option
 @json_option
 @debug_option
 @click.pass_context
-def pull(context: click.Context, models: tuple[str, ...], config_file: Path | None, as_json: bool) -> None:
+def pull(
+    context: click.Context, *, models: tuple[str, ...], convert_too: bool, config_file: Path | None, as_json: bool
+) -> None:
     """Fetch MODELS: names from `rerankd list`, org/name, org/name@revision, modelscope:org/name.
 
     Only what is needed is fetched, each file is checked against the hub's checksum, and what was broken off goes on
     where it stopped. A model that is here already is left as it is, and nobody is asked.
     """
+    from rerankd.assembly import make_loader
+    from rerankd.cli.convert import precision_facts, prepare
     from rerankd.models.inventory import size_of
     from rerankd.registry.obtain import find, obtain
     from rerankd.registry.resolve import resolve
@@ -35,9 +40,15 @@ def pull(context: click.Context, models: tuple[str, ...], config_file: Path | No
         with progress_bar(entry.id) as report:
             folder = obtain(entry, access, report, prefer=settings.models.first_hub)
         size = size_of(folder)
-        pulled.append({"id": entry.id, "names": entry.names, "was_here": was_here, "bytes": size})
+        facts: dict[str, JsonValue] = {"id": entry.id, "names": entry.names, "was_here": was_here, "bytes": size}
         if not as_json:
             note(f"{entry.id}: {'was here already' if was_here else 'fetched'}, {megabytes(size)}")
+        if convert_too:
+            prepared = prepare(entry, make_loader(settings))
+            facts |= precision_facts(prepared)
+            if not as_json:
+                note(f"{entry.id}: converted, runs in {prepared.graph.precision}: {prepared.why}")
+        pulled.append(facts)
     if as_json:
         print_json({"models": pulled})
 

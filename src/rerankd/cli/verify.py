@@ -37,6 +37,8 @@ def verify(
 ) -> None:  # fmt: skip
     """Compare MODEL's scores with its reference implementation's, and sign off what is equal.
 
+    It is compared as it would be served; where that is in int8, in fp32 too, and both are signed.
+
     The fixed pairs are short, long, over-long, empty, emoji, code and identical texts in several languages. The
     certificate lies in the store; `rerankd show` and /v1/models tell of it as long as files, precision and engine are
     the same. Needs rerankd[verify].

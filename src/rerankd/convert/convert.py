@@ -17,6 +17,8 @@ from rerankd.families.base import Snapshot
 
 GRAPH_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
+WATCHED_FILE = "watched.onnx"
+"""The same network and the same weights, with the states that linear layers are given among its outputs."""
 _READY_MADE = ("model.onnx", "onnx/model.onnx")
 
 
@@ -38,9 +40,9 @@ def existing_graph(snapshot: Snapshot) -> Graph | None:
     return None
 
 
-def convert(snapshot: Snapshot, folder: Path) -> Graph:
+def convert(snapshot: Snapshot, folder: Path, number_format: Format | None = None) -> Graph:
     """Write a sequence classifier: `input_ids` (and `token_type_ids`) of shape `(batch, tokens)` to
-    `logits` of shape `(batch, labels)`, in fp32.
+    `logits` of shape `(batch, labels)`, in fp32 if nothing else is asked for.
 
     Raises:
         UnsupportedModel: the configuration or the weights are not those of a classifier that can be built exactly.
@@ -55,11 +57,13 @@ def convert(snapshot: Snapshot, folder: Path) -> Graph:
         head = architecture.head(layers.weights, layers.prefix)
         heads.write_classifier(layers, architecture, head, layers.weights)
 
-    return _write(snapshot, folder, FullPrecision(), write)
+    return _write(snapshot, folder, number_format or FullPrecision(), write)
 
 
-def write_encoder(snapshot: Snapshot, folder: Path, precision: Precision = "fp32") -> Graph:
+def write_encoder(snapshot: Snapshot, folder: Path, number_format: Format | Precision = "fp32") -> Graph:
     """Write an encoder without a head: ids to `states`, the last hidden states, of shape `(batch, tokens, width)`.
+
+    "int8" is the plain one, which needs no texts; `models.precision` makes a better one.
 
     Raises:
         UnsupportedModel, ModelLoadError: as `convert`.
@@ -70,7 +74,9 @@ def write_encoder(snapshot: Snapshot, folder: Path, precision: Precision = "fp32
         layers.builder.node("Identity", [states], output="states")
         layers.builder.output("states", ElementType.FLOAT, ("batch", "tokens", architecture.width))
 
-    return _write(snapshot, folder, FullPrecision() if precision == "fp32" else PlainEightBits(), write)
+    if isinstance(number_format, str):
+        number_format = FullPrecision() if number_format == "fp32" else PlainEightBits()
+    return _write(snapshot, folder, number_format, write)
 
 
 def _write(
@@ -83,4 +89,8 @@ def _write(
         builder = GraphBuilder(data, DATA_FILE)
         write(LayerWriter(builder, tensors, prefix, number_format), architecture)
     builder.write(folder / GRAPH_FILE)
+    if isinstance(number_format, FullPrecision) and number_format.watched:
+        for name in sorted(set(number_format.inputs.values())):
+            builder.output(name, ElementType.FLOAT, None)
+        builder.write(folder / WATCHED_FILE)
     return Graph(folder / GRAPH_FILE, number_format.precision)

@@ -30,8 +30,12 @@ class Format(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FullPrecision:
-    """fp32. `inputs` collects each layer's stem and the name of the states that it was given."""
+    """fp32. With `watched`, a second graph has all the states in `inputs` among its outputs, for `calibration`.
 
+    `inputs` collects each layer's stem and the name of the states that it is given.
+    """
+
+    watched: bool = False
     inputs: dict[str, str] = field(default_factory=dict[str, str])
 
     @property

@@ -44,6 +44,7 @@ class ElementType(IntEnum):
 
 _ELEMENT_TYPES: Mapping[str, ElementType] = {
     "float32": ElementType.FLOAT,
+    "uint8": ElementType.UINT8,
     "int8": ElementType.INT8,
     "int32": ElementType.INT32,
     "int64": ElementType.INT64,
@@ -70,8 +71,8 @@ class GraphBuilder:
         self._inputs.append(wire.message(11, _value_info(name, element_type, shape)))
         return name
 
-    def output(self, name: str, element_type: ElementType, shape: Sequence[Dimension]) -> None:
-        """Declare that the value `name` is an output of the graph."""
+    def output(self, name: str, element_type: ElementType, shape: Sequence[Dimension] | None) -> None:
+        """Declare that the value `name` is an output of the graph; a shape of None is left to be found."""
         self._outputs.append(wire.message(12, _value_info(name, element_type, shape)))
 
     def node(
@@ -156,7 +157,9 @@ def _tensor_head(name: str, shape: Sequence[int], dtype: np.dtype[np.generic]) -
     return wire.integers(1, shape) + wire.integer(2, _ELEMENT_TYPES[dtype.name]) + wire.text(8, name)
 
 
-def _value_info(name: str, element_type: ElementType, shape: Sequence[Dimension]) -> bytes:
+def _value_info(name: str, element_type: ElementType, shape: Sequence[Dimension] | None) -> bytes:
+    if shape is None:
+        return wire.text(1, name) + wire.message(2, wire.message(1, wire.integer(1, element_type)))
     sizes = [wire.text(2, size) if isinstance(size, str) else wire.integer(1, size) for size in shape]
     dimensions = b"".join(wire.message(1, size) for size in sizes)
     tensor = wire.integer(1, element_type) + wire.message(2, dimensions)

@@ -1,7 +1,7 @@
-"""Weights to eight bits: matrices per output channel in seven bits, embedding tables per row in eight.
+"""Weights to eight bits: matrices per output channel in seven or eight bits, embedding tables per row in eight.
 
-Seven bits because on CPUs without VNNI the product of unsigned and signed bytes is summed in pairs of 16 bits, which
-255 * 127 * 2 overflows and 255 * 64 * 2 does not (onnxruntime calls this `reduce_range`):
+Seven bits where the CPU has no VNNI: there the product of unsigned and signed bytes is summed in pairs of 16 bits,
+which 255 * 127 * 2 overflows and 255 * 64 * 2 does not (onnxruntime calls this `reduce_range`):
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
 
@@ -10,33 +10,55 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MATRIX_LIMIT = 64
+SAFE_LIMIT = 64
+FULL_LIMIT = 127
 TABLE_LIMIT = 127
+
+_CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.int8]
 
 
 class Quantised(NamedTuple):
-    """`values * scales` is the original, up to half a scale. Zero points are all zero."""
+    """`values * scales` is the original, up to half a scale where nothing was clipped. Zero points are all zero."""
 
     values: Bytes
     scales: Floats
 
 
-def matrix(weights: Floats) -> Quantised:
-    """Quantise a matrix of shape `(inputs, outputs)`; scales have the shape `(outputs,)`."""
-    return _symmetric(weights, axis=0, limit=MATRIX_LIMIT)
+def matrix(weights: Floats, limit: int = SAFE_LIMIT, importance: Floats | None = None) -> Quantised:
+    """Quantise a matrix of shape `(inputs, outputs)`; scales have the shape `(outputs,)`.
+
+    With `importance`, each input's mean square, shape `(inputs,)`, a column's largest weights are clipped as far as
+    that lowers the error of its output.
+    """
+    scales = _scales(weights, axis=0, limit=limit)
+    if importance is None:
+        return _round(weights, scales, limit)
+    best, error = scales, np.full(scales.shape, np.inf, np.float32)
+    for clip in _CLIPS:
+        tried = scales * np.float32(clip)
+        values = np.rint(weights / tried)
+        np.clip(values, -limit, limit, out=values)
+        values *= tried
+        values -= weights
+        np.square(values, out=values)
+        found = importance @ values
+        best, error = np.where(found < error, tried, best), np.minimum(found, error)
+    return _round(weights, best, limit)
 
 
 def table(rows: Floats) -> Quantised:
     """Quantise rows of an embedding table `(rows, width)`; scales have the shape `(rows, 1)`."""
-    values, scales = _symmetric(rows, axis=1, limit=TABLE_LIMIT)
-    return Quantised(values, scales[:, np.newaxis])
+    scales = _scales(rows, axis=1, limit=TABLE_LIMIT)[:, np.newaxis]
+    return _round(rows, scales, TABLE_LIMIT)
 
 
-def _symmetric(weights: Floats, *, axis: int, limit: int) -> Quantised:
+def _scales(weights: Floats, *, axis: int, limit: int) -> Floats:
     scales = np.abs(weights).max(axis=axis) / np.float32(limit)
-    scales = np.where(scales == 0, np.float32(1), scales).astype(np.float32)
-    values = np.rint(weights / np.expand_dims(scales, axis)).astype(np.int8)
-    return Quantised(values, scales)
+    return np.where(scales == 0, np.float32(1), scales).astype(np.float32)
+
+
+def _round(weights: Floats, scales: Floats, limit: int) -> Quantised:
+    return Quantised(np.clip(np.rint(weights / scales), -limit, limit).astype(np.int8), scales)

@@ -69,10 +69,24 @@ def _item(info: ModelInfo, name: str, request: Request) -> JsonValue:
         "memory_bytes": info.memory_bytes,
         "in_flight": info.in_flight,
     }
+    item |= _where_known(info)
+    if request.scope["path"].startswith(("/models", "/infinity/")):
+        # Infinity's client reads these, and takes nothing else for an owner.
+        item |= {"owned_by": "infinity", "stats": {}, "backend": info.engine, "capabilities": ["rerank"]}
+    return item
+
+
+def _where_known(info: ModelInfo) -> dict[str, JsonValue]:
+    """What not every model has."""
+    item: dict[str, JsonValue] = {}
     if info.revision:
         item["revision"] = info.revision
     if info.updating:
         item["updating"] = info.updating.value
+    if info.precision_reason:
+        item["precision_reason"] = info.precision_reason
+    if info.agreement:
+        item["agreement"] = info.agreement
     if info.verified:
         item["verified"] = {
             "max_abs_diff": info.verified.max_abs_diff,
@@ -83,7 +97,4 @@ def _item(info: ModelInfo, name: str, request: Request) -> JsonValue:
         item["failure"] = info.failure
     if info.progress:
         item["progress"] = {"done_bytes": info.progress.done_bytes, "total_bytes": info.progress.total_bytes}
-    if request.scope["path"].startswith(("/models", "/infinity/")):
-        # Infinity's client reads these, and takes nothing else for an owner.
-        item |= {"owned_by": "infinity", "stats": {}, "backend": info.engine, "capabilities": ["rerank"]}
     return item

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ import numpy as np
 
 from rerankd import __version__, plugins
 from rerankd.convert.convert import can_convert, convert, existing_graph
-from rerankd.engines.base import Engine, Graph
+from rerankd.convert.formats import Format
+from rerankd.engines.base import Engine, EngineFactory, Graph
 from rerankd.errors import ScoresDisagree, UnsupportedModel
 from rerankd.families.base import CausalReader, Family, Reader, Snapshot
+from rerankd.models.choosing import Convertible, Prepared, choose, ready_made
 from rerankd.models.engine_choice import choose_engine
 from rerankd.models.golden import check_golden
 from rerankd.models.loaded import LoadedModel, score_type
+from rerankd.models.notes import Wanted
+from rerankd.models.precision import Say
 from rerankd.models.unknown import describe
 from rerankd.registry import certificates
 from rerankd.registry.obtain import obtain
@@ -27,10 +32,11 @@ from rerankd.registry.store import Store
 from rerankd.sources.base import Access
 from rerankd.types import JsonValue, ModelInfo, ModelState, Progress
 
+logger = logging.getLogger(__name__)
+
 Report = Callable[[ModelState | Progress], None]
 """Hears each state, and while files are fetched how far that is. What it raises ends the loading."""
 
-_GRAPH_FILE = "graph.json"
 _WARM_UP = (("a", ("b",)), ("什么是重排序?", ("Reranking puts the best documents first. " * 4,)))
 """A shortest and a usual input: the first run sets the engine up, and no caller should wait for that.
 
@@ -44,7 +50,7 @@ class Loader:
     """How models are made ready here. `max_tokens` lowers every model's own limit.
 
     `access` says how sources reach out (by default: to nobody), `prefer` which of them is asked first. `check_golden`
-    compares the known scores of a model's card before it serves.
+    compares the known scores of a model's card before it serves. `precision` is that asked for: see `choosing`.
     """
 
     store: Store
@@ -53,6 +59,7 @@ class Loader:
     engine: str = "auto"
     max_tokens: int | None = None
     document_cache_bytes: int = 0
+    precision: Wanted = "fp32"
     check_golden: bool = True
 
     def load(self, entry: Entry, report: Report) -> LoadedModel:
@@ -81,17 +88,18 @@ class Loader:
         family_name, family = recognise(snapshot, entry.card.family if entry.card else "")
         most = entry.options.max_tokens or self.max_tokens
         reader = family.open(snapshot, max_tokens=most, cache_bytes=self.document_cache_bytes)
-        answers = reader.answers if isinstance(reader, CausalReader) else None
-        engine_name, factory, plan = choose_engine(self.engine, snapshot.config, causal=answers is not None)
         report(ModelState.CONVERTING)
-        graph = Graph(snapshot.folder, plan.precision, "weights", answers or ()) if plan else self._graph(snapshot)
+        say = _say(entry, report)
+        engine_name, factory, prepared = self._decide(snapshot, family, reader, say, measure=False)
+        graph = prepared.graph
+        logger.log(prepared.level, "%s runs in %s: %s", entry.id, graph.precision, prepared.why)
         report(ModelState.LOADING)
         engine = factory.open(graph)
         report(ModelState.WARMING)
         _warm_up(reader, engine)
         if entry.card and self.check_golden:
-            check_golden(entry.card, reader, engine)
-        fingerprint = self._fingerprint(snapshot, graph, family_name, engine_name, reader.max_tokens)
+            check_golden(entry.card, reader, engine, prepared.slack)
+        fingerprint = self._fingerprint(snapshot, prepared, family_name, engine_name, reader.max_tokens)
         info = ModelInfo(
             id=entry.id,
             names=entry.names,
@@ -99,6 +107,8 @@ class Loader:
             family=family_name,
             engine=engine_name,
             precision=graph.precision,
+            precision_reason=prepared.why,
+            agreement=prepared.agreement,
             score_type=score_type(reader.score_type, entry.options.activation),
             max_tokens=reader.max_tokens,
             fingerprint=fingerprint,
@@ -107,29 +117,68 @@ class Loader:
         )
         return LoadedModel(info, reader, engine, snapshot.folder, _weight_bytes(graph), entry.options.activation)
 
-    def _graph(self, snapshot: Snapshot) -> Graph:
-        """Our own graph where we can make one, the repository's ONNX file otherwise."""
-        if not can_convert(snapshot):
-            graph = existing_graph(snapshot)
-            if graph is None:
-                raise UnsupportedModel(
-                    "the model has neither weights that can be converted (model.safetensors) nor an ONNX file: "
-                    "save it with safe_serialization=True, or export it to onnx/model.onnx"
-                )
-            return graph
+    def prepare(self, entry: Entry, folder: Path, say: Say) -> Prepared:
+        """Make the graph that `load_from` will run, if it is not there yet, and tell what was decided.
 
-        def build(folder: Path) -> None:
-            made = convert(snapshot, folder)
-            (folder / _GRAPH_FILE).write_text(json.dumps({"file": made.path.name, "precision": made.precision}))
+        Unlike `load`, this makes and measures int8 for "auto" too. `say` hears each step of the work. Raises as `load`.
+        """
+        snapshot = take_snapshot(folder)
+        _, family = recognise(snapshot, entry.card.family if entry.card else "")
+        reader = family.open(snapshot, max_tokens=None, cache_bytes=0)
+        return self._decide(snapshot, family, reader, say, measure=True)[2]
 
-        folder = self.store.prepared(f"{graph_key(snapshot, self.store)}-{__version__}", build)
-        note = cast("dict[str, str]", json.loads((folder / _GRAPH_FILE).read_text("utf-8")))
-        return Graph(folder / note["file"], note["precision"])
+    def _decide(
+        self, snapshot: Snapshot, family: Family, reader: Reader, say: Say, *, measure: bool
+    ) -> tuple[str, EngineFactory, Prepared]:
+        """Find the engine and what it runs: the weights as they lie, our own graph, or the repository's ONNX file."""
+        answers = reader.answers if isinstance(reader, CausalReader) else None
+        name, factory, plan = choose_engine(self.engine, snapshot.config, causal=answers is not None)
+        if plan:
+            graph = Graph(snapshot.folder, plan.precision, "weights", answers or ())
+            return name, factory, Prepared(graph, f"engine {name} runs the weights as they are")
+        if can_convert(snapshot):
+            model = self._convertible(snapshot, family)
+            chosen = choose(self.store, model, factory, wanted=self.precision, measure=measure, say=say)
+            return name, factory, chosen
+        ready = existing_graph(snapshot)
+        if ready is None:
+            raise UnsupportedModel(
+                "the model has neither weights that can be converted (model.safetensors) nor an ONNX file: "
+                "save it with safe_serialization=True, or export it to onnx/model.onnx"
+            )
+        return name, factory, ready_made(ready, snapshot, self.precision)
 
-    def _fingerprint(self, snapshot: Snapshot, graph: Graph, family: str, engine: str, max_tokens: int) -> str:
+    def _convertible(self, snapshot: Snapshot, family: Family) -> Convertible:
+        def write(folder: Path, number_format: Format) -> Graph:
+            return convert(snapshot, folder, number_format)
+
+        def open_reader() -> Reader:
+            return family.open(snapshot, max_tokens=None, cache_bytes=0)
+
+        return Convertible(
+            key=graph_key(snapshot, self.store),
+            texts_key=self.store.digest(_files(snapshot, "tokenizer.json"))[:8],
+            size=sum(file.stat().st_size for file in _files(snapshot, ".safetensors")),
+            write=write,
+            open_reader=open_reader,
+        )
+
+    def _fingerprint(self, snapshot: Snapshot, prepared: Prepared, family: str, engine: str, max_tokens: int) -> str:
         files = _files(snapshot, ".safetensors", ".json", ".onnx", ".data", ".txt")
-        parts = [self.store.digest(files), graph.precision, family, engine, str(max_tokens), __version__]
+        parts = [self.store.digest(files), prepared.variant, family, engine, str(max_tokens), __version__]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _say(entry: Entry, report: Report) -> Say:
+    """Log each step of the converting; what `report` raises, because the server shuts down, ends it."""
+
+    def say(step: str, done: int, total: int) -> None:
+        del total
+        report(ModelState.CONVERTING)
+        if not done:
+            logger.info("%s: %s", entry.id, step)
+
+    return say
 
 
 def _weight_bytes(graph: Graph) -> int:

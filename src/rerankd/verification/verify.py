@@ -3,7 +3,8 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import cast
@@ -46,7 +47,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found. The first difference is that of the model as it would be served; it is signed if it is near."""
+    """What was found. The first difference is that of the model as it would be served; it is signed if it is near.
+
+    Where that is in int8 the second is that of the same model in fp32, which has a certificate of its own.
+    """
 
     model: str
     reference: str
@@ -56,44 +60,54 @@ class Verification:
 
 
 def verify(entry: Entry, loader: Loader, *, precisions: Sequence[str] = (), progress: Progress) -> Verification:
-    """Compare the model as it would be served, and beside it on the torch engine in `precisions`.
+    """Compare the model as it would be served, where that is in int8 in fp32 too, and beside it on the torch engine
+
+    in `precisions`.
 
     Raises:
         ModelLoadError, ConfigError: it cannot be loaded, has no reference, or the packages are missing.
     """
-    model = loader.load(entry, lambda _: None)
-    try:
-        return _verify(model, loader, precisions, progress)
-    finally:
-        model.engine.close()
+    with ExitStack() as stack:
+        model = loader.load(entry, lambda _: None)
+        stack.callback(model.engine.close)
+        ours = [model]
+        if model.info.precision == "int8":
+            exact = replace(loader, precision="fp32").load(entry, lambda _: None)
+            stack.callback(exact.engine.close)
+            ours += [exact] if exact.info.precision != "int8" else []  # it may ship in int8 alone
+        return _verify(ours, loader, precisions, progress)
 
 
-def _verify(model: LoadedModel, loader: Loader, precisions: Sequence[str], progress: Progress) -> Verification:
+def _verify(ours: Sequence[LoadedModel], loader: Loader, precisions: Sequence[str], progress: Progress) -> Verification:
+    model = ours[0]
     info = model.info
     if model.folder is None:
         raise ConfigError(f"model {info.id!r} has no files of its own to compare")
     snapshot = take_snapshot(model.folder)
     judge = reference.load(info.family, snapshot, model.reader)
     chosen = [(one, one.pair(info.max_tokens)) for one in pairs()]
-    total = len(chosen) * (2 + len(precisions))
+    total = len(chosen) * (1 + len(ours) + len(precisions))
     done = iter(range(1, total + 1))
     truth: list[float] = []
     for _, pair in chosen:
         truth.append(judge.score(pair))
         progress(next(done), total)
     found: list[Difference] = []
-    for engine, name, precision in _engines(model, precisions):
+    for engine, name, precision in _engines(ours, precisions):
         scores: list[float] = []
         for _, pair in chosen:
             scores.append(_score(model.reader, engine, pair))
             progress(next(done), total)
         found.append(_difference(name, precision, scores, truth, [one for one, _ in chosen]))
-    certificate = _certify(model, loader, found[0], judge.name, [pair for _, pair in chosen])
-    return Verification(info.id, judge.name, len(chosen), found, certificate)
+    scored = [pair for _, pair in chosen]
+    signed = [_certify(one, loader, gap, judge.name, scored) for one, gap in zip(ours, found, strict=False)]
+    return Verification(info.id, judge.name, len(chosen), found, signed[0])
 
 
-def _engines(model: LoadedModel, precisions: Sequence[str]) -> Iterator[tuple[Engine, str, str]]:
-    yield model.engine, model.info.engine, model.info.precision
+def _engines(ours: Sequence[LoadedModel], precisions: Sequence[str]) -> Iterator[tuple[Engine, str, str]]:
+    for one in ours:
+        yield one.engine, one.info.engine, one.info.precision
+    model = ours[0]
     factory = cast("EngineFactory", plugins.load("engines", "torch"))
     for precision in precisions:
         assert model.folder is not None

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import cast
 
 from rerankd import machine, plugins
-from rerankd.cache.base import CacheFactory, ScoreCache
+from rerankd.cache._tiers import Tiers
+from rerankd.cache.base import CacheFactory, OutOfProcess, ScoreCache
 from rerankd.engines._torch_devices import devices
 from rerankd.errors import ConfigError, InvalidRequest
 from rerankd.metrics import Metrics
@@ -29,6 +30,7 @@ from rerankd.sources.base import Access
 from rerankd.types import GIVEN_ORDER, ChunkScores, LongDocuments
 
 _MIB = 1 << 20
+_ALSO_REDIS = {"rediss": "redis", "unix": "redis"}
 _BUNDLED = "rerankd-zh-en"
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
@@ -146,12 +148,18 @@ def open_cache(url: str, max_bytes: int) -> ScoreCache:
         ConfigError: no cache of that scheme.
     """
     scheme = url.partition("://")[0]
+    scheme = _ALSO_REDIS.get(scheme, scheme)
     try:
         factory = cast("CacheFactory", plugins.load("cache", scheme))
     except LookupError as error:
         schemes = ", ".join(f"{name}://" for name in plugins.names("cache"))
-        raise ConfigError(f"cache.url {url!r} means no cache here (there are: {schemes})") from error
-    return factory.open(url, max_bytes=max_bytes)
+        raise ConfigError(f"cache.url {scheme + '://'!r} means no cache here (there are: {schemes})") from error
+    cache = factory.open(url, max_bytes=max_bytes)
+    if not isinstance(factory, OutOfProcess) or not factory.out_of_process:
+        return cache
+    if not max_bytes:
+        return open_cache("off://", 0)
+    return Tiers(open_cache("memory://", max_bytes), cache)
 
 
 def _policy(settings: Settings, entries: Sequence[Entry]) -> Policy:

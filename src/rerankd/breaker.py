@@ -41,6 +41,11 @@ class Breaker:
         """Whether nothing is asked now."""
         return self._mending is not None
 
+    def connect(self) -> None:
+        """Begin by probing: nothing is asked until the first answer."""
+        if not self.open:
+            self._mending = asyncio.create_task(self._mend(0.0))
+
     async def ask(self, question: Callable[[], Awaitable[T]], otherwise: T) -> T:
         """Return the answer, or `otherwise`. Never raises what the other side can cause."""
         if self.open:
@@ -65,18 +70,21 @@ class Breaker:
             f"no answer in {self._timeout_s * 1000:g} ms" if isinstance(error, TimeoutError) else type(error).__name__
         )
         _logger.warning("%s is not used for now (%s)", self._name, what)
-        self._mending = asyncio.create_task(self._mend())
+        self._mending = asyncio.create_task(self._mend(_FIRST_PAUSE_S))
 
-    async def _mend(self) -> None:
-        pause_s = _FIRST_PAUSE_S
+    async def _mend(self, pause_s: float) -> None:
+        told = pause_s > 0
         while True:
             await asyncio.sleep(pause_s)
             try:
                 async with asyncio.timeout(_PROBE_TIMEOUT_S):
                     await self._probe()
-            except self._errors:
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            except self._errors as error:
+                if not told:
+                    _logger.warning("%s cannot be used yet (%s)", self._name, type(error).__name__)
+                told = True
+                pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
                 continue
             self._mending = None
-            _logger.info("%s is used again", self._name)
+            _logger.info("%s is used", self._name)
             return

@@ -200,9 +200,12 @@ class CacheSettings(_Section):
     """Remembering scores."""
 
     url: Annotated[str, Field(min_length=1)] = "memory://"
-    """Where scores are kept: memory:// or off://."""
+    """Where scores are kept: memory://, off://, or redis://HOST:6379/0 behind this process's memory. ?timeout_ms=10 is
+    how long an answer is waited for, &ttl_s=604800 how long scores are kept."""
     max_mb: Annotated[float, Field(ge=0, le=65536)] = 4
     """Memory for scores in MiB, taken at the start; 4 MiB remember 131,000 pairs. 0 remembers none."""
+    warmup: Path | None = None
+    """A file of frequent queries to score when the server starts, in the background: one request a line, as JSON."""
 
 
 class LoggingSettings(_Section):

@@ -1,6 +1,7 @@
 """What every cache promises."""
 
 import math
+from collections.abc import Generator
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,16 @@ from rerankd import plugins
 from rerankd.assembly import open_cache
 from rerankd.cache.base import PairScore, pair_key
 from rerankd.errors import ConfigError
+from valkey_server import valkey
 
 URLS = {"memory": "memory://", "off": "off://"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    with valkey(tmp_path_factory.mktemp("valkey")) as server:
+        URLS["redis"] = f"{server.url}?timeout_ms=1000"
+        yield
 
 
 def test_every_cache_has_a_url_to_be_tested_with() -> None:

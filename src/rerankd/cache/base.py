@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 KEY_BYTES = 16
 """How long a key is."""
@@ -57,3 +57,10 @@ class CacheFactory(Protocol):
             ConfigError: the URL is not one this scheme understands.
         """
         ...
+
+
+@runtime_checkable
+class OutOfProcess(Protocol):
+    """What a factory adds whose cache is elsewhere: this process's memory is then asked first."""
+
+    out_of_process: bool

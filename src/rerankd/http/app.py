@@ -22,6 +22,7 @@ from rerankd.http.ports import Service
 from rerankd.http.protection import SecurityHeaders, allow_origins
 from rerankd.http.reload import keys_kept_fresh
 from rerankd.http.rerank import RerankEndpoint
+from rerankd.http.warmup import warming_up
 from rerankd.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,7 +92,11 @@ async def _life(served: _Served, _: FastAPI) -> AsyncGenerator[None]:
         _logger.info("listening on %s  (API docs: %s/docs, model: %s)", url, url, service.model("").id)
     _logger.info("%s", served.told)
     try:
-        async with keys_kept_fresh(served.keys, served.settings.auth.keys_file), _closing(served.quotas):
+        async with (
+            keys_kept_fresh(served.keys, served.settings.auth.keys_file),
+            _closing(served.quotas),
+            warming_up(service, served.settings.cache.warmup),
+        ):
             yield
     finally:
         await service.close()

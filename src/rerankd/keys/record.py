@@ -42,7 +42,7 @@ class KeyRecord:
 
 
 def new_key(
-    name: str, *, scopes: Iterable[Scope], created: datetime, expires: datetime | None
+    name: str, *, scopes: Iterable[Scope], created: datetime, expires: datetime | None = None
 ) -> tuple[str, KeyRecord]:
     """Make a key; return it, for the one time that it is shown, and its record."""
     id_ = secrets.token_hex(6)

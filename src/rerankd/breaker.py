@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ T = TypeVar("T")
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _PROBE_TIMEOUT_S = 1.0
+_QUIET_S = 60.0
 
 _logger = logging.getLogger("rerankd")
 
@@ -35,6 +37,12 @@ class Breaker:
         self._errors = (*errors, OSError, TimeoutError)
         self._timeout_s = timeout_s
         self._mending: asyncio.Task[None] | None = None
+        self._told = True
+        self._next_words = 0.0
+
+    @property
+    def _level(self) -> int:
+        return logging.WARNING if self._told else logging.DEBUG
 
     @property
     def open(self) -> bool:
@@ -46,12 +54,15 @@ class Breaker:
         if not self.open:
             self._mending = asyncio.create_task(self._mend(0.0))
 
-    async def ask(self, question: Callable[[], Awaitable[T]], otherwise: T) -> T:
-        """Return the answer, or `otherwise`. Never raises what the other side can cause."""
+    async def ask(self, question: Callable[[], Awaitable[T]], otherwise: T, *, extra_s: float = 0.0) -> T:
+        """Return the answer, or `otherwise`. Never raises what the other side can cause.
+
+        `extra_s` is how much longer than usual this answer may take.
+        """
         if self.open:
             return otherwise
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s + extra_s):
                 return await question()
         except self._errors as error:
             self._trip(error)
@@ -69,7 +80,11 @@ class Breaker:
         what = (
             f"no answer in {self._timeout_s * 1000:g} ms" if isinstance(error, TimeoutError) else type(error).__name__
         )
-        _logger.warning("%s is not used for now (%s)", self._name, what)
+        # On a machine that is busy it may come and go: said once a minute.
+        self._told = time.monotonic() > self._next_words
+        if self._told:
+            self._next_words = time.monotonic() + _QUIET_S
+        _logger.log(self._level, "%s is not used for now (%s)", self._name, what)
         self._mending = asyncio.create_task(self._mend(_FIRST_PAUSE_S))
 
     async def _mend(self, pause_s: float) -> None:
@@ -86,5 +101,5 @@ class Breaker:
                 pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
                 continue
             self._mending = None
-            _logger.info("%s is used", self._name)
+            _logger.log(min(self._level, logging.INFO), "%s is used", self._name)
             return

@@ -23,6 +23,8 @@ _VALUE = struct.Struct(f"<{KEY_BYTES}sdI")
 _CUT = 1 << 31  # the top bit of the tokens
 _MOST_KEYS = 2048
 """Asked for at once: about 2 ms. Of a longer list the rest counts as not known."""
+_PER_KEY_S = 10e-6
+"""How much longer an answer may take for each key: reading a thousand takes the client some milliseconds."""
 _QUEUED = 100_000
 """Scores that may wait to be written, some 20 MB; the oldest are dropped."""
 _WRITTEN_AT_ONCE = 500
@@ -79,7 +81,9 @@ class RedisCache:
             self._begun = True
             self._reads.connect()
         asked = keys[:_MOST_KEYS]
-        found = await self._reads.ask(lambda: self._client.mget([_PREFIX + key for key in asked]), None)
+        found = await self._reads.ask(
+            lambda: self._client.mget([_PREFIX + key for key in asked]), None, extra_s=len(asked) * _PER_KEY_S
+        )
         if found is None or len(found) != len(asked):
             return nothing
         return [*(_read(key, value) for key, value in zip(asked, found, strict=True)), *nothing[len(asked) :]]

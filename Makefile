@@ -6,10 +6,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test clients check format docs bench-compare dist clean
+.PHONY: help install serve test clients check audit vulnerabilities format docs bench-compare dist clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 install: $(VENV)/.base ## Install rerankd into .venv (no torch, under 200 MB)
 
@@ -27,6 +27,15 @@ check: $(VENV)/.test ## Lint, types, import law
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-cache
+
+audit: $(VENV)/.test ## Look for insecure code (bandit's rules), and for dependencies that do not fit together
+	$(BIN)/ruff check --select S src examples
+	$(PIP) check
+
+vulnerabilities: $(VENV)/.test ## Ask the public database about known holes in dependencies (needs the internet)
+	$(PYTHON) -m venv .venvs/audit
+	.venvs/audit/bin/python -m pip --disable-pip-version-check install --quiet pip-audit
+	.venvs/audit/bin/pip-audit --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 format: $(VENV)/.test ## Rewrite the code in the house's format
 	$(BIN)/ruff check --fix .

@@ -15,10 +15,10 @@ from rerankd.settings import Settings
 
 
 @contextmanager
-def running(app: FastAPI) -> Generator[str]:
-    """Serve an application; yields its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    port: int = listener.getsockname()[1]
+def running(app: FastAPI, *, port: int = 0) -> Generator[str]:
+    """Serve an application (port 0: on a free one); yields its URL."""
+    listener = socket.create_server(("127.0.0.1", port))
+    port = listener.getsockname()[1]
     config = uvicorn.Config(app, lifespan="on", ws="none", log_config=None, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
@@ -37,7 +37,7 @@ def running(app: FastAPI) -> Generator[str]:
 
 
 @contextmanager
-def running_fake(service: FakeService, settings: Settings | None = None) -> Generator[str]:
+def running_fake(service: FakeService, settings: Settings | None = None, *, port: int = 0) -> Generator[str]:
     """Serve a fake service; yields the URL."""
-    with running(create_app(service, settings or Settings())) as url:
+    with running(create_app(service, settings or Settings()), port=port) as url:
         yield url

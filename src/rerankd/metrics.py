@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from rerankd import __version__, machine
+from rerankd import __version__, machine, metrics_files
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -43,11 +43,17 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._devices: Callable[[], Sequence[Device]] = tuple
-        ProcessCollector(registry=self._registry)
-        self._registry.register(_WhenAsked(self._machine))
+        self._scraped = self._registry
+        if folder := metrics_files.shared_folder():
+            self._scraped = CollectorRegistry()
+            metrics_files.collect(folder, self._scraped)
+        else:
+            ProcessCollector(registry=self._registry)
+        self._scraped.register(_WhenAsked(self._machine))
         self._declare_requests()
         self._declare_work()
         self._declare_models()
+        self._declare_canary()
 
     def _declare_requests(self) -> None:
         """What the rim counts, by dialect and model."""
@@ -102,18 +108,29 @@ class Metrics:
             "rerankd_fallbacks", "Requests answered by another, while their model loads.", ["model", "by"]
         )
 
+    def _declare_canary(self) -> None:
+        by = ["model"]
+        self.canary_mrr = self._gauge("rerankd_canary_mrr", "MRR@10 of the golden set when it was last ranked.", by)
+        self.canary_runs = self._counter("rerankd_canary_runs", "Rankings of the golden set.", [*by, "outcome"])
+        self.canary_last = self._gauge(
+            "rerankd_canary_last_success_timestamp_seconds", "When the golden set was last ranked.", by
+        )
+        self.canary_interval = self._gauge(
+            "rerankd_canary_interval_seconds", "How often the golden set is to be ranked.", by
+        )
+
     def watch_devices(self, devices: Callable[[], Sequence[Device]]) -> None:
         """Show accelerators: `devices` is called at every scrape, off the event loop."""
         self._devices = devices
 
     def text(self) -> bytes:
         """Return the exposition format that every Prometheus reads."""
-        return generate_latest(self._registry)
+        return generate_latest(self._scraped)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return what a scraper gets and its media type: OpenMetrics, which carries exemplars, where it is accepted."""
         if "application/openmetrics-text" in accept:
-            return cast("bytes", openmetrics.generate_latest(self._registry)), OPENMETRICS
+            return cast("bytes", openmetrics.generate_latest(self._scraped)), OPENMETRICS
         return self.text(), TEXT
 
     def _machine(self) -> Iterator[Metric]:
@@ -138,7 +155,8 @@ class Metrics:
         return Histogram(name, doc, labels, buckets=buckets, registry=self._registry)
 
     def _gauge(self, name: str, doc: str, labels: Sequence[str] = ()) -> Gauge:
-        return Gauge(name, doc, labels, registry=self._registry)
+        # Of several processes, those that live are added up.
+        return Gauge(name, doc, labels, registry=self._registry, multiprocess_mode="livesum")
 
 
 class _WhenAsked:

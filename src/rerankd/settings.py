@@ -48,6 +48,8 @@ class ServerSettings(_Section):
     """Address to listen on. Beyond loopback, keys are required (see auth.keys)."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8036
     """Port to listen on; 0 takes a free one."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that answer, each with models of its own; the threads of scheduling.workers are divided among them."""
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 16
     """Largest request body in MiB."""
     max_connections: Annotated[int, Field(ge=1)] = 1024
@@ -222,6 +224,30 @@ class LoggingSettings(_Section):
     out; 0 logs none."""
 
 
+class TracingSettings(_Section):
+    """Distributed traces by OpenTelemetry; needs rerankd[otel]. Texts are never in them."""
+
+    otlp_endpoint: Annotated[str | None, Field(pattern=ADDRESS)] = None
+    """Address of an OTLP collector that takes HTTP, such as http://localhost:4318. None: nothing is traced."""
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1
+    """Share of calls that are traced, where the caller's `traceparent` does not decide."""
+    service_name: Annotated[str, Field(min_length=1)] = "rerankd"
+    """What this server is called in traces."""
+
+
+class CanarySettings(_Section):
+    """A golden set that the server ranks on a schedule: its MRR@10 is the metric `rerankd_canary_mrr`."""
+
+    every_s: Annotated[float, Field(ge=0, le=604800)] = 0
+    """Seconds from one ranking of the golden set to the next; 0 turns it off."""
+    golden_set: Path | None = None
+    """Judged queries, as for `rerankd evaluate --data`; by default the sample that ships with rerankd."""
+    model: str = ""
+    """The model that ranks it; by default models.default."""
+    min_mrr: Annotated[float, Field(ge=0, le=1)] = 0
+    """Below this MRR@10 /health and /readyz answer 503; 0 leaves them alone."""
+
+
 class Settings(_Section):
     """The whole tree."""
 
@@ -233,3 +259,5 @@ class Settings(_Section):
     cascade: CascadeSettings = CascadeSettings()
     cache: CacheSettings = CacheSettings()
     logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
+    canary: CanarySettings = CanarySettings()

@@ -89,6 +89,7 @@ class RerankRequest:
     for fewer chunks, not for more. `max_tokens_per_doc` cuts every document to that many tokens first.
     `instruction` tells a model that was trained with instructions what relevance means; other models pass over it.
     `deadline_s` is how long the caller waits, in seconds; None means the server's limit, which it cannot exceed.
+    `fresh` scores past the cache.
     """
 
     query: str
@@ -105,6 +106,7 @@ class RerankRequest:
     deadline_s: float | None = None
     on_deadline: OnDeadline = OnDeadline.ERROR
     lane: Lane = Lane.INTERACTIVE
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,8 @@ class Health(StrEnum):
     LOADING = "loading"
     FAILED = "failed"
     """The default model cannot be loaded."""
+    POOR = "poor"
+    """It ranks a golden set worse than it is set to."""
     UNWELL = "unwell"
     """Batch after batch fails; it tries by itself until one succeeds."""
     DRAINING = "draining"

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fake_service import FakeService
 from http_app import DOCUMENTS, QUERY, opened
 from letters import CountingEngine, pool
+from rerankd import phases
 from rerankd.assembly import open_cache
 from rerankd.dialects.detect import load_all
 from rerankd.errors import Overloaded
@@ -39,28 +40,21 @@ values = st.one_of(names, st.integers(), st.none(), st.lists(names, max_size=2))
     tail=st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=8),
 )
 async def test_no_caller_makes_a_new_label_value(
-    seen: set[tuple[str, str]], model: object, extra: dict[str, object], path: str, tail: str
+    http: httpx2.AsyncClient, model: object, extra: dict[str, object], path: str, tail: str
 ) -> None:
-    async with opened(FakeService()) as http:
-        for body in ({**BODY, "model": model, **extra}, {**extra, "texts": DOCUMENTS, "query": QUERY}, extra):
-            await http.post(path, json=body, headers={"x-request-id": tail or "x"})
-            await http.post(path + tail, content=json.dumps(body))
-        text = (await http.get("/metrics")).text
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            seen |= {(name, value) for name, value in sample.labels.items() if name != "le"}
-    allowed = {"dialect": set(load_all().dialects), "model": {"", "tiny-reranker"}}
-    assert {value for name, value in seen if name == "dialect"} <= allowed["dialect"]
-    assert {value for name, value in seen if name == "model"} <= allowed["model"]
+    for body in ({**BODY, "model": model, **extra}, {**extra, "texts": DOCUMENTS, "query": QUERY}, extra):
+        await http.post(path, json=body, headers={"x-request-id": tail or "x"})
+        await http.post(path + tail, content=json.dumps(body))
+    text = (await http.get("/metrics")).text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    seen = {(name, value) for sample in samples for name, value in sample.labels.items() if name != "le"}
     assert {name for name, _ in seen} <= {"dialect", "model", "outcome", "phase", "version"}
+    assert {value for name, value in seen if name == "dialect"} <= set(load_all().dialects)
+    assert {value for name, value in seen if name == "model"} <= {"", "tiny-reranker"}
+    assert {value for name, value in seen if name == "phase"} <= set(phases.NAMES)
     assert {value for name, value in seen if name == "outcome"} <= {
         "ok", "invalid_request", "model_not_found", "request_too_large",
     }  # fmt: skip
-
-
-@pytest.fixture
-def seen() -> set[tuple[str, str]]:
-    return set()
 
 
 async def test_the_access_line_in_json_has_the_numbers_and_where_the_time_went(

@@ -12,7 +12,7 @@ from rerankd.cli.options import config_option, debug_option
 if TYPE_CHECKING:
     from rerankd.config import Setting
 
-_SHORT = {"server.host": "--host", "server.port": "--port"}
+_SHORT = {"server.host": "--host", "server.port": "--port", "server.processes": "--workers"}
 _FLAGS = "rerankd.flags"
 
 
@@ -35,6 +35,7 @@ def serve(context: click.Context, model: str, config_file: Path | None) -> None:
     setting that can also stand in rerankd.toml or in the environment: `--server.port` is RERANKD_SERVER__PORT.
     """
     from rerankd import config
+    from rerankd.evaluation.canary import open_canaries
     from rerankd.http.run import serve as run
 
     flags: dict[str, str | Sequence[str]] = dict(context.meta.get(_FLAGS, {}))
@@ -42,7 +43,7 @@ def serve(context: click.Context, model: str, config_file: Path | None) -> None:
         if "models.default" in flags:
             raise click.UsageError("Give the model as MODEL or as --models.default, not both.", context)
         flags["models.default"] = model
-    run(config.load(config_file, flags=flags).settings)
+    run(config.load(config_file, flags=flags).settings, open_companions=open_canaries)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -13,10 +13,10 @@ from rerankd.dialects.base import Answer
 from rerankd.errors import RerankError
 from rerankd.http.auth import Keys
 from rerankd.http.errors import refusal, respond
-from rerankd.http.ports import Service
+from rerankd.http.ports import Companion, Service
 from rerankd.types import Health, ModelState, Scope
 
-_LOADED = frozenset({Health.READY, Health.UNWELL, Health.DRAINING})
+_LOADED = frozenset({Health.READY, Health.POOR, Health.UNWELL, Health.DRAINING})
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>rerankd</title>
 <link rel="icon" href="static/favicon-32x32.png">
@@ -26,13 +26,19 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>rerankd</
 <li><a href="health">Health</a></li><li><a href="metrics">Metrics</a></li></ul></body></html>"""
 
 
-def routes(service: Service, keys: Keys, *, open_metrics: bool = True) -> Sequence[Route]:
+def routes(
+    service: Service, keys: Keys, *, companions: Sequence[Companion] = (), open_metrics: bool = True
+) -> Sequence[Route]:
     """Make the routes that open without a key; the metrics only if they are to."""
+
+    def now() -> Health:
+        found = service.health
+        return Health.POOR if found is Health.READY and not all(one.healthy for one in companions) else found
 
     async def root(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(_PAGE)
-        about = {"name": "rerankd", "version": __version__, "ready": service.health is Health.READY, "docs": "/docs"}
+        about = {"name": "rerankd", "version": __version__, "ready": now() is Health.READY, "docs": "/docs"}
         return respond(Answer(200, about))
 
     async def cluster_auth(_: Request) -> Response:
@@ -49,25 +55,25 @@ def routes(service: Service, keys: Keys, *, open_metrics: bool = True) -> Sequen
         return Response(text, media_type=kind)
 
     return (
-        *_probes(service),
+        *_probes(service, now),
         Route("/", root),
         Route("/v1/cluster/auth", cluster_auth),
         Route("/metrics", metrics),
     )
 
 
-def _probes(service: Service) -> Sequence[Route]:
+def _probes(service: Service, now: Callable[[], Health]) -> Sequence[Route]:
     async def health(_: Request) -> Response:
-        now = service.health
-        if now is Health.READY:
+        found = now()
+        if found is Health.READY:
             # It may be that another model answers while this one loads (models.while_loading).
             loaded = service.model("").state in {ModelState.READY, ModelState.UNLOADED}
             return respond(Answer(200, {"status": "healthy", "model_loaded": loaded, "unix": time.time()}))
-        return respond(Answer(503, {"status": now.value, "model_loaded": now in _LOADED}))
+        return respond(Answer(503, {"status": found.value, "model_loaded": found in _LOADED}))
 
     async def readyz(_: Request) -> Response:
-        now = service.health
-        return respond(Answer(200 if now is Health.READY else 503, {"status": now.value}))
+        found = now()
+        return respond(Answer(200 if found is Health.READY else 503, {"status": found.value}))
 
     async def livez(_: Request) -> Response:
         if service.beyond_help:
@@ -75,7 +81,7 @@ def _probes(service: Service) -> Sequence[Route]:
         return respond(Answer(200, {"status": "alive"}))
 
     async def well_known(_: Request) -> Response:
-        return respond(Answer(204 if service.health is Health.READY else 503, None))
+        return respond(Answer(204 if now() is Health.READY else 503, None))
 
     return (
         *(Route(path, health) for path in ("/health", "/healthz", "/ping")),

@@ -15,6 +15,7 @@ from rerankd.dialects.detect import normalise
 from rerankd.http import errors, record, trace
 from rerankd.http.trace import Trace
 from rerankd.metrics import Metrics
+from rerankd.tracing import Tracer
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -24,10 +25,11 @@ _logger = logging.getLogger("rerankd.http")
 class Rim:
     """Wraps the application. What escapes it becomes a 500 in JSON, logged with its traceback."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: bool) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: bool, tracer: Tracer | None = None) -> None:
         self._app = app
         self._metrics = metrics
         self._access_log = access_log
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event; only HTTP requests are touched."""
@@ -49,6 +51,8 @@ class Rim:
             try:
                 await self._guarded(scope, receive, send_with_id, known)
             finally:
+                if self._tracer:
+                    record.export(self._tracer, scope, known)
                 record.count(self._metrics, known)
                 if self._access_log:
                     record.write(scope, known)

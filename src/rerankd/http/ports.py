@@ -1,6 +1,7 @@
 """What the HTTP rim needs of the service behind it."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from rerankd.metrics import Metrics
@@ -55,4 +56,17 @@ class Service(Protocol):
 
     async def close(self) -> None:
         """Stop; requests that still wait are answered with an error."""
+        ...
+
+
+class Companion(Protocol):
+    """Something that runs beside the service for as long as the server does."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether, for all it knows, requests should come."""
+        ...
+
+    def beside(self, service: Service) -> AbstractAsyncContextManager[None]:
+        """Run while the block does; entered once the service has been started."""
         ...

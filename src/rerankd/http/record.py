@@ -3,15 +3,48 @@
 import logging
 import time
 
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from rerankd import log
 from rerankd.http.trace import Trace
 from rerankd.metrics import Metrics
+from rerankd.tracing import Finished, Tracer
 
 _PROBES = frozenset({"/health", "/healthz", "/ping", "/readyz", "/livez", "/.well-known/ready", "/metrics"})
 """Asked every few seconds by machines: their lines would drown the others."""
 
 _access = logging.getLogger("rerankd.access")
+
+
+def export(tracer: Tracer, scope: Scope, known: Trace) -> None:
+    """Hand a rerank call to the traces; from then on its trace's id is known."""
+    if not known.dialect:
+        return
+    headers = Headers(scope=scope)
+    known.trace_id = tracer.record(
+        Finished(
+            name=f"rerank {known.dialect}",
+            began=known.started,
+            ended=time.perf_counter(),
+            phases=known.phases,
+            attributes={
+                "http.request.method": scope["method"],
+                "url.path": printable(scope["path"]),
+                "http.response.status_code": known.status,
+                "rerankd.request_id": log.request_id.get(),
+                "rerankd.dialect": known.dialect,
+                "rerankd.model": known.model,
+                "rerankd.outcome": known.outcome or "cancelled",
+                "rerankd.documents": known.documents,
+                "rerankd.pairs": known.pairs,
+                "rerankd.cached_pairs": known.cached_pairs,
+                "rerankd.tokens": known.tokens,
+            },
+            headers={name: headers[name] for name in ("traceparent", "tracestate") if name in headers},
+            failed=known.status >= 500,
+        )
+    )
 
 
 def count(metrics: Metrics, known: Trace) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 
 import uvicorn
@@ -21,7 +22,8 @@ from rerankd.assembly import assemble
 from rerankd.errors import ConfigError
 from rerankd.http.app import create_app
 from rerankd.http.auth import load_keys
-from rerankd.http.ports import Service
+from rerankd.http.ports import Companion, Service
+from rerankd.http.processes import Part, supervise
 from rerankd.http.reaper import Reaper
 from rerankd.settings import ServerSettings, Settings
 
@@ -35,34 +37,72 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger("rerankd.http")
 
 
-def serve(settings: Settings, make_service: Callable[[Settings], Service] = assemble) -> None:
+def _none(_: Settings) -> Sequence[Companion]:
+    return ()
+
+
+def serve(
+    settings: Settings,
+    make_service: Callable[[Settings], Service] = assemble,
+    open_companions: Callable[[Settings], Sequence[Companion]] = _none,
+) -> None:
     """Listen and answer until SIGTERM or SIGINT, then finish what is in flight and return.
 
-    `make_service` is called on the event loop that will use the service.
+    `make_service` is called on the event loop that will use the service; what `open_companions` makes runs beside it.
+    With several processes both are called in each, and have to be functions of a module.
 
     Raises:
         ConfigError: the address cannot be listened on, or would be open to the network without keys.
     """
+    companions = open_companions(settings)
     sockets = _listen(check_address(settings), settings.server)
     log.set_up(settings.logging.level, settings.logging.format)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says of the start, we say in one line
-    urls = [_url(listener) for listener in sockets]
+    maker = _Maker(make_service, open_companions)
     try:
-        made: list[Service] = []
-
-        def make_app() -> FastAPI:
-            made.append(make_service(settings))
-            return create_app(made[0], settings, urls=urls)
-
-        reaper = Reaper(header_timeout_s=settings.server.header_timeout_s, keep_alive_s=_KEEP_ALIVE_S)
-        server = uvicorn.Server(uvicorn_config(make_app, settings, reaper))
-        reaper.watch(server)
-        with _stopping_quietly(server, settings.server, made):
-            server.run(sockets)
+        if settings.server.processes > 1:
+            supervise(settings, sockets, maker.answer)
+        else:
+            _answer(settings, sockets, make_service, companions, [_url(listener) for listener in sockets])
     finally:
         for listener in sockets:
             listener.close()
     _logger.info("stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """How a process makes its service; travels to it by pickle."""
+
+    make_service: Callable[[Settings], Service]
+    open_companions: Callable[[Settings], Sequence[Companion]]
+
+    def answer(self, part: Part) -> None:
+        """Be one of several processes; the first tells where it listens."""
+        urls = [_url(listener) for listener in part.sockets] if part.number == 0 else []
+        companions = self.open_companions(part.settings)
+        _answer(part.settings, part.sockets, self.make_service, companions, urls)
+
+
+def _answer(
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    make_service: Callable[[Settings], Service],
+    companions: Sequence[Companion],
+    urls: Sequence[str],
+) -> None:
+    """Answer on sockets that listen, in this process."""
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says of the start, we say in one line
+    made: list[Service] = []
+
+    def make_app() -> FastAPI:
+        made.append(make_service(settings))
+        return create_app(made[0], settings, urls=urls, companions=companions)
+
+    reaper = Reaper(header_timeout_s=settings.server.header_timeout_s, keep_alive_s=_KEEP_ALIVE_S)
+    server = uvicorn.Server(uvicorn_config(make_app, settings, reaper))
+    reaper.watch(server)
+    with _stopping_quietly(server, settings.server, made):
+        server.run(list(sockets))
 
 
 _Address = tuple[socket.AddressFamily, tuple[str, int]]

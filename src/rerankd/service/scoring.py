@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from rerankd import phases
+from rerankd.cache import off
 from rerankd.cache.base import PairScore, ScoreCache, pair_key
 from rerankd.engines.base import Array
 from rerankd.errors import InvalidRequest
@@ -21,6 +22,8 @@ from rerankd.service.flights import Flights
 from rerankd.types import Lane, LongDocuments, RerankRequest
 
 T = TypeVar("T")
+
+_NO_CACHE = off.CACHE.open("off://", max_bytes=0)
 
 _CHARACTERS_PER_TOKEN = 6
 """More than a token has in ordinary text of any language: what is counted with it are fewer tokens than there are."""
@@ -89,13 +92,14 @@ class Scorer:
         phases.note("tokenise", began, planned_at)
         texts = planned.texts
         keys = await self._off_loop(lambda: [pair_key(model.info.fingerprint, query, text) for text in texts])
-        known = {key: entry for key, entry in zip(keys, await self._cache.get(keys), strict=True) if entry}
+        cache = _NO_CACHE if request.fresh else self._cache
+        known = {key: entry for key, entry in zip(keys, await cache.get(keys), strict=True) if entry}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         fresh: dict[bytes, PairScore] = {}
         ran = 0
         while left := {key: text for key, text in missing.items() if key not in fresh}:
             # Again only where another request, which was running the same pairs, ended without their scores.
-            found, own = await self._fly(model, query, left, effort)
+            found, own = await self._fly(model, query, left, effort, cache)
             fresh |= found
             ran += own
         if not request.truncate or (request.long_documents or self._chunking.long_documents) is LongDocuments.ERROR:
@@ -106,7 +110,7 @@ class Scorer:
         return Scores(entries, pairs=len(keys), cached=len(keys) - ran, chunked=planned.chunked)
 
     async def _fly(
-        self, model: LoadedModel, query: str, missing: Mapping[bytes, str], effort: Effort
+        self, model: LoadedModel, query: str, missing: Mapping[bytes, str], effort: Effort, cache: ScoreCache
     ) -> tuple[dict[bytes, PairScore], int]:
         """Run what nobody runs, wait for what others run. Returns the scores found and how many were run here."""
         boarding = self._flights.board(missing)
@@ -114,7 +118,7 @@ class Scorer:
         try:
             if boarding.own:
                 fresh = await self._compute(model, query, {key: missing[key] for key in boarding.own}, effort)
-                await self._cache.put(fresh)
+                await cache.put(fresh)
         finally:
             self._flights.land(boarding, fresh)
         if not boarding.shared:

@@ -76,12 +76,12 @@ def measured(count: int, seconds: int, memory: dict[int, float]) -> dict[str, tu
     ):
         try:
             url = started(server, count)
-            return {name: loaded(url, Path(folder), name, seconds) for name in WORKLOADS}
-        finally:
+            found = {name: loaded(url, Path(folder), name, seconds) for name in WORKLOADS}
             text = urllib.request.urlopen(f"{url}/metrics").read().decode()
-            memory[count] = sum(
-                float(n) for n in re.findall(r"^process_resident_memory_bytes\S* (\S+)", text, re.MULTILINE)
-            )
+            held = re.findall(r"^process_resident_memory_bytes\S* (\S+)", text, re.MULTILINE)
+            memory[count] = sum(map(float, held))
+            return found
+        finally:
             server.terminate()
             server.wait(30)
 

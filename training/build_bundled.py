@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import numpy as np
-from calibration import Calibration, fit
 from data import Judged, training_sample
 from evaluate_bundled import PRIOR, quality, show
 from measures import Floats, calibration_error, log_loss, sigmoid, weights_for_prior
@@ -18,6 +17,7 @@ from scoring import Scorer, open_scorer, snapshot
 from tqdm import tqdm
 
 from rerankd.convert.convert import write_encoder
+from rerankd.training.calibration import Calibration, fit
 
 HERE = Path(__file__).parent
 TRAINING_SETS = {"zh": ("cmrc", "drcd"), "en": ("medquad", "nq", "pgpydocs", "squad_nqg")}

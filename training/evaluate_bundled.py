@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 import numpy as np
-from calibration import Calibration
 from data import Judged, development_set
 from measures import Floats, calibration_error, paired, reciprocal_rank, sigmoid, weights_for_prior
 from scoring import Scorer, open_scorer, snapshot
 from tqdm import tqdm
 
 from rerankd.convert.convert import write_encoder
+from rerankd.training.calibration import Calibration
 
 SETS = {"cmrc_trial_sent": "zh", "nq_held": "en"}
 PRIOR = 0.1

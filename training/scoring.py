@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calibration import Calibration
-
 from rerankd.engines.base import Array, Engine, Graph
 from rerankd.engines.onnx import ENGINE
 from rerankd.families.base import Reader, Snapshot
 from rerankd.families.late_interaction import FAMILY
+from rerankd.training.calibration import Calibration
 
 _CACHE_BYTES = 2**30  # a development set's passages stand in the lists of many queries
 

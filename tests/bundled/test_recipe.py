@@ -14,7 +14,7 @@ TRAINING = Path(__file__).parents[2] / "training"
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.syspath_prepend(str(TRAINING))
-    modules: list[ModuleType] = [importlib.import_module(name) for name in ("measures", "calibration")]
+    modules: list[ModuleType] = [importlib.import_module(name) for name in ("measures", "rerankd.training.calibration")]
     return {name: value for module in modules for name, value in vars(module).items()}
 
 

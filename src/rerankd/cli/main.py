@@ -28,6 +28,7 @@ from rerankd.cli.rank import rank
 from rerankd.cli.recommend import recommend
 from rerankd.cli.serve import serve
 from rerankd.cli.settings import config
+from rerankd.cli.train import train
 from rerankd.cli.verify import verify
 from rerankd.errors import ConfigError, ModelLoadError, ModelNotFound, RerankError
 
@@ -59,7 +60,7 @@ def version() -> None:
 
 
 for _command in (
-    serve, rank, evaluate, bench, pull, list_models, show, recommend, convert, ps, verify, rm, bundle, connect,
+    serve, rank, evaluate, train, bench, pull, list_models, show, recommend, convert, ps, verify, rm, bundle, connect,
     dialects, keys, config, doctor,
 ):  # fmt: skip
     app.add_command(_command)

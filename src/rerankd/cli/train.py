@@ -82,9 +82,9 @@ def train(
 
 
 def _placed(plan: "Plan", device: str, precision: str) -> "Plan":
-    import torch
+    from rerankd.training.device import has_gpu
 
-    there = torch.cuda.is_available()
+    there = has_gpu()
     if device == "cuda" and not there:
         raise click.BadParameter("there is no CUDA device, or torch was installed without CUDA.", param_hint="--device")
     found = "cuda" if device == "cuda" or (device == "auto" and there) else "cpu"

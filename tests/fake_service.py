@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from rerankd.errors import DeadlineExceeded, ModelNotFound
 from rerankd.http.ports import Service
 from rerankd.metrics import Metrics
+from rerankd.service.operator import Operator
 from rerankd.types import (
     Caller,
     Health,
@@ -75,6 +76,7 @@ class FakeService:
         self.draining = False
         self.change: Callable[[Ranking], Ranking] = lambda ranking: ranking
         self.beyond_help = False
+        self.operator: Operator | None = None
 
     @property
     def health(self) -> Health:

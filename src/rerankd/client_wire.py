@@ -7,6 +7,7 @@ import httpx2
 
 from rerankd.errors import (
     ChecksumMismatch,
+    ConfigError,
     Conflict,
     DeadlineExceeded,
     DownloadFailed,
@@ -174,7 +175,7 @@ _TRY_LATER: Mapping[str, type[TryLater]] = {
 _LOAD_ERRORS = (ModelLoadError, DownloadFailed, ChecksumMismatch, UnsupportedModel, ScoresDisagree, RevisionRefused)
 _PLAIN: Mapping[str, type[RerankError]] = {
     error.kind: error
-    for error in (NotAuthenticated, NotAllowed, Conflict, DeadlineExceeded, EngineFailure, *_LOAD_ERRORS)
+    for error in (ConfigError, NotAuthenticated, NotAllowed, Conflict, DeadlineExceeded, EngineFailure, *_LOAD_ERRORS)
 }
 
 

@@ -83,7 +83,9 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def test_a_machine_without_internet_fetches_from_the_mirror_and_serves(tmp_path: Path, hub: HuggingFaceHub) -> None:
     env = without_network(tmp_path / "store", RERANKD_MODELS__MIRRORS=hub.url)
+    began = time.perf_counter()
     with serving(MODEL, cwd=tmp_path, env=env) as server:
+        print(f"ready {time.perf_counter() - began:.1f} s after the start, {hub.sent / 1e6:.1f} MB from the mirror")
         body = {"query": "how many people live in Berlin?", "documents": ["a fox", "Berlin has 3,520,031 inhabitants."]}
         answer = httpx2.post(f"{server.url}/v1/rerank", json={**body, "model": MODEL})
         assert answer.status_code == 200

@@ -26,6 +26,7 @@ from rerankd.cli.ps import ps
 from rerankd.cli.pull import pull, rm
 from rerankd.cli.rank import rank
 from rerankd.cli.recommend import recommend
+from rerankd.cli.renew import load, rollback, unload, update
 from rerankd.cli.serve import serve
 from rerankd.cli.settings import config
 from rerankd.cli.train import train
@@ -60,8 +61,8 @@ def version() -> None:
 
 
 for _command in (
-    serve, rank, evaluate, train, bench, pull, list_models, show, recommend, convert, ps, verify, rm, bundle, connect,
-    dialects, keys, config, doctor,
+    serve, rank, evaluate, train, bench, pull, list_models, show, recommend, convert, ps, load, unload, update,
+    rollback, verify, rm, bundle, connect, dialects, keys, config, doctor,
 ):  # fmt: skip
     app.add_command(_command)
 

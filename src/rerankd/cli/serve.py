@@ -1,7 +1,7 @@
 """`rerankd serve`: settings from everywhere, then the server until it is stopped."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,9 @@ def serve(context: click.Context, model: str, config_file: Path | None) -> None:
     setting that can also stand in rerankd.toml or in the environment: `--server.port` is RERANKD_SERVER__PORT.
     """
     from rerankd import config
+    from rerankd.assembly import assemble
     from rerankd.evaluation.canary import open_canaries
+    from rerankd.evaluation.golden import measure
     from rerankd.http.run import serve as run
 
     flags: dict[str, str | Sequence[str]] = dict(context.meta.get(_FLAGS, {}))
@@ -43,7 +45,11 @@ def serve(context: click.Context, model: str, config_file: Path | None) -> None:
         if "models.default" in flags:
             raise click.UsageError("Give the model as MODEL or as --models.default, not both.", context)
         flags["models.default"] = model
-    run(config.load(config_file, flags=flags).settings, open_companions=open_canaries)
+    run(
+        config.load(config_file, flags=flags).settings,
+        partial(assemble, measure=measure),
+        open_companions=open_canaries,
+    )
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from rerankd.dialects.base import Answer
 from rerankd.errors import (
+    ConfigError,
     Conflict,
     DeadlineExceeded,
     EngineFailure,
@@ -25,6 +26,7 @@ _STATUSES: dict[type[Exception], int] = {
     NotAllowed: 403,
     ModelNotFound: 404,
     Conflict: 409,
+    ConfigError: 400,
     RevisionRefused: 409,
     TryLater: 429,
     ModelNotReady: 503,

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from rerankd import __version__
 from rerankd.dialects.detect import Directory, load_all
-from rerankd.http import docs, errors, health, info, models, trace, usage
+from rerankd.http import admin, docs, errors, health, info, models, trace, usage
 from rerankd.http.auth import Keys, load_keys
 from rerankd.http.middleware import Rim
 from rerankd.http.ports import Companion, Service
@@ -64,7 +64,7 @@ def create_app(
     endpoint = RerankEndpoint(service, settings, directory, keys)
     gets = (*_gets(service, settings, keys, directory, companions), *docs.routes(directory, keys))
     quotas = usage.open_quotas(settings.limits)
-    posts = _posts(endpoint, directory, quotas)
+    posts = (*_posts(endpoint, directory, quotas), *admin.routes(service, settings, keys))
     tracer = _tracer(settings.tracing)
     app = FastAPI(
         title="rerankd",

@@ -11,7 +11,7 @@ from rerankd.errors import RerankError
 from rerankd.http.auth import Keys
 from rerankd.http.errors import refusal, respond
 from rerankd.http.ports import Service
-from rerankd.types import JsonValue, ModelInfo
+from rerankd.types import JsonObject, JsonValue, ModelInfo
 
 
 def routes(service: Service, keys: Keys) -> Sequence[Route]:
@@ -74,6 +74,23 @@ def _item(info: ModelInfo, name: str, request: Request) -> JsonValue:
         # Infinity's client reads these, and takes nothing else for an owner.
         item |= {"owned_by": "infinity", "stats": {}, "backend": info.engine, "capabilities": ["rerank"]}
     return item
+
+
+def described(info: ModelInfo) -> JsonObject:
+    """Describe a model as `/admin/ps` does: everything that `/v1/models` tells of it beyond other servers' words."""
+    return {
+        "id": info.id,
+        "names": list(info.names),
+        "state": info.state.value,
+        "engine": info.engine,
+        "precision": info.precision,
+        "score_type": info.score_type.value,
+        "max_tokens": info.max_tokens,
+        "fingerprint": info.fingerprint,
+        "memory_bytes": info.memory_bytes,
+        "in_flight": info.in_flight,
+        **_where_known(info),
+    }
 
 
 def _where_known(info: ModelInfo) -> dict[str, JsonValue]:

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from rerankd.metrics import Metrics
+from rerankd.service.operator import Operator
 from rerankd.types import Caller, Health, ModelInfo, Ranking, RerankRequest
 
 
@@ -24,6 +25,11 @@ class Service(Protocol):
     @property
     def beyond_help(self) -> bool:
         """Only a new process helps."""
+        ...
+
+    @property
+    def operator(self) -> Operator | None:
+        """What changes its models while it serves; None where nothing does."""
         ...
 
     def drain(self) -> None:

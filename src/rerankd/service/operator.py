@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from rerankd.errors import Conflict, ModelNotFound
+from rerankd.errors import Conflict, ModelNotFound, RerankError
 from rerankd.models import carrying, inventory, renewal
 from rerankd.models.loader import Loader, Report
 from rerankd.models.pool import ModelPool
@@ -188,7 +188,8 @@ class Operator:
         if task.cancelled():
             return
         if error := task.exception():  # looked at here, for whoever asked may have gone
-            logger.warning("%s failed: %s", operation.what, error, extra={"model": operation.model})
+            trace = None if isinstance(error, RerankError) else error
+            logger.warning("%s failed: %s", operation.what, error, exc_info=trace, extra={"model": operation.model})
 
     def _serves(self, entry: Entry) -> bool:
         return any(info.id == entry.id for info in self._pool.infos())

@@ -1,0 +1,100 @@
+"""`rerankd load`, `unload`, `update`, `rollback`: against a live server, and on the store alone."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from cli_runs import Run
+from hub.huggingface import HuggingFaceHub
+from hub.server import closed_port, files_of, running
+from live_server import running as running_app
+from rerankd.assembly import assemble
+from rerankd.http.app import create_app
+from rerankd.settings import AuthSettings, LoggingSettings, ModelsSettings, Settings
+from tiny import tiny_bert
+
+NAME = "example/tiny-reranker"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HuggingFaceHub]:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with running(HuggingFaceHub()) as hub:
+        hub.repository(NAME).push(files_of(tiny_bert(tmp_path / "v1", seed=1)), "main")
+        monkeypatch.setenv("RERANKD_MODELS__HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("RERANKD_MODELS__STORE", str(tmp_path / "store"))
+        yield hub
+
+
+@pytest.fixture
+def url(tmp_path: Path, hub: HuggingFaceHub) -> Iterator[str]:
+    settings = Settings(
+        auth=AuthSettings(keys=(SecretStr("user"),), admin_keys=(SecretStr("root"),)),
+        models=ModelsSettings(
+            default=str(tiny_bert(tmp_path / "own", seed=9)), store=tmp_path / "served", hf_endpoint=hub.url
+        ),
+        logging=LoggingSettings(access=False),
+    )
+    with running_app(create_app(assemble(settings), settings)) as url:
+        yield url
+
+
+def push_second(hub: HuggingFaceHub, tmp_path: Path) -> str:
+    return hub.repository(NAME).push(files_of(tiny_bert(tmp_path / "v2", seed=2)), "main")
+
+
+def test_a_running_servers_models_are_loaded_renewed_and_unloaded(
+    run: Run, url: str, hub: HuggingFaceHub, tmp_path: Path
+) -> None:
+    at = ("--url", url, "--api-key", "root")
+    loaded = run("load", NAME, *at)
+    assert (loaded.code, loaded.err.startswith("tiny-reranker: ready, ")) == (0, True), loaded.err
+    first = hub.repository(NAME).refs["main"]
+    second = push_second(hub, tmp_path)
+    updated = run("update", NAME, *at)
+    assert updated.err == f"tiny-reranker: updated, {first[:12]} -> {second[:12]}\n"
+    assert json.loads(run("update", NAME, "--json", *at).out)["how"] == "unchanged"
+    assert json.loads(run("rollback", NAME, "--json", *at).out)["after"] == first
+    assert run("unload", NAME, *at).err == "tiny-reranker: unloaded\n"
+
+
+def test_failures_are_told_in_one_line(run: Run, url: str, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("user\n")
+    ordinary = run("unload", "own", "--url", url, "--api-key", f"@{key}")
+    assert (ordinary.code, "needs admin" in ordinary.err) == (1, True), ordinary.err
+    unknown = run("load", "nonsense", "--url", url, "--api-key", "root")
+    assert (unknown.code, "not known here" in unknown.err) == (3, True), unknown.err
+    nothing = run("rollback", "own", "--url", url, "--api-key", "root")
+    assert (nothing.code, "nothing to go back to" in nothing.err) == (3, True), nothing.err
+    dead = closed_port()
+    silent = run("load", NAME, "--url", dead)
+    assert (silent.code, dead in silent.err) == (1, True), silent.err
+
+
+def test_without_a_server_the_store_is_renewed_for_the_next_start(
+    run: Run, hub: HuggingFaceHub, tmp_path: Path
+) -> None:
+    assert run("pull", NAME).code == 0
+    first = hub.repository(NAME).refs["main"]
+    second = push_second(hub, tmp_path)
+    golden = tmp_path / "golden.jsonl"
+    golden.write_text(json.dumps({"query": "fox", "positive": ["a fox"], "negative": ["Berlin"]}) + "\n")
+    judged = run("update", NAME, "--golden", str(golden))
+    assert "nDCG@10 on the golden set: " in judged.err or "ranks worse" in judged.err, judged.err
+    assert run("update", NAME).code == 0
+    shown = json.loads(run("show", NAME, "--json").out)
+    assert shown["revision"] == second
+    assert [change["how"] for change in shown["history"]] == ["updated"]
+    assert run("rollback", NAME).err == f"tiny-reranker: rolled back, {second[:12]} -> {first[:12]}\n"
+    again = run("rollback", NAME)
+    assert (again.code, "nothing to go back to" in again.err) == (3, True)
+
+
+def test_a_golden_set_of_ones_own_is_not_for_a_server(run: Run, tmp_path: Path) -> None:
+    golden = tmp_path / "golden.jsonl"
+    golden.write_text("{}")
+    assert run("update", NAME, "--url", "http://127.0.0.1:9", "--golden", str(golden)).code == 2

@@ -37,50 +37,55 @@ Begin = Callable[[Operator, str], Awaitable[Operation]]
 
 def routes(service: Service, settings: Settings, keys: Keys) -> Sequence[Route]:
     """Make the routes; each needs a key with the scope admin, whatever else is configured."""
-
-    def guarded(name: str, serve: Serve) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            try:
-                keys.caller(request.headers, Scope.ADMIN)
-                if name in _OF_ONE_PROCESS and settings.server.processes > 1:
-                    raise Conflict(
-                        f"{name} changes one process, and this server has {settings.server.processes}, each with its "
-                        "own models: change the store (rerankd update, without --url) and restart the server"
-                    )
-                if service.operator is None:
-                    raise NotAllowed("this server's models cannot be changed while it runs")
-                return await serve(request, service.operator)
-            except ClientDisconnect:
-                return Response(status_code=_CLIENT_CLOSED_REQUEST)
-            except RerankError as error:
-                return refusal(error)
-
-        return endpoint
-
-    def operation(begin: Begin) -> Serve:
-        async def serve(request: Request, operator: Operator) -> Response:
-            begun = await begin(operator, await _model(request, settings))
-            if "text/event-stream" in request.headers.get("accept", ""):
-                return StreamingResponse(_events(begun), media_type="text/event-stream", headers=_NOT_BUFFERED)
-            return respond(Answer(200, await asyncio.shield(begun.task)))
-
-        return serve
-
     gets: Mapping[str, Serve] = {"ps": _ps, "list": _list, "show": _show}
     posts: Mapping[str, Serve] = {
-        "pull": operation(Operator.pull),
-        "load": operation(Operator.load),
-        "update": operation(Operator.update),
-        "rollback": operation(Operator.rollback),
+        "pull": _operation(Operator.pull, settings),
+        "load": _operation(Operator.load, settings),
+        "update": _operation(Operator.update, settings),
+        "rollback": _operation(Operator.rollback, settings),
         "unload": lambda request, operator: _unload(request, operator, settings),
         "rm": lambda request, operator: _rm(request, operator, settings),
         "bundle/export": lambda request, operator: _export(request, operator, settings),
         "bundle/import": bundles.received,
     }
+
+    def route(method: str, name: str, serve: Serve) -> Route:
+        async def endpoint(request: Request) -> Response:
+            try:
+                keys.caller(request.headers, Scope.ADMIN)
+                return await serve(request, _operator(name, service, settings))
+            except ClientDisconnect:
+                return Response(status_code=_CLIENT_CLOSED_REQUEST)
+            except RerankError as error:
+                return refusal(error)
+
+        return Route(f"/admin/{name}", endpoint, methods=[method])
+
     return (
-        *(Route(f"/admin/{name}", guarded(name, serve)) for name, serve in gets.items()),
-        *(Route(f"/admin/{name}", guarded(name, serve), methods=["POST"]) for name, serve in posts.items()),
+        *(route("GET", name, serve) for name, serve in gets.items()),
+        *(route("POST", name, serve) for name, serve in posts.items()),
     )
+
+
+def _operator(name: str, service: Service, settings: Settings) -> Operator:
+    if service.operator is None:
+        raise NotAllowed("this server's models cannot be changed while it runs")
+    if name in _OF_ONE_PROCESS and settings.server.processes > 1:
+        raise Conflict(
+            f"{name} changes one process, and this server has {settings.server.processes}, each with its own models: "
+            "change the store (rerankd update, without --url) and restart the server"
+        )
+    return service.operator
+
+
+def _operation(begin: Begin, settings: Settings) -> Serve:
+    async def serve(request: Request, operator: Operator) -> Response:
+        begun = await begin(operator, await _model(request, settings))
+        if "text/event-stream" in request.headers.get("accept", ""):
+            return StreamingResponse(_events(begun), media_type="text/event-stream", headers=_NOT_BUFFERED)
+        return respond(Answer(200, await asyncio.shield(begun.task)))
+
+    return serve
 
 
 _OF_ONE_PROCESS = frozenset({"load", "unload", "update", "rollback", "rm"})

@@ -17,7 +17,10 @@ def in_process(model: str, precision: str = "") -> Settings:
     Raises:
         Failed: a precision is asked for, and this rerankd does not let one choose.
     """
-    settings = Settings(models=ModelsSettings(default=model, store=places.store()), cache=CacheSettings(url="off://"))
+    settings = Settings(
+        models=ModelsSettings(default=model, store=places.store(), document_cache_mb=0),
+        cache=CacheSettings(url="off://"),
+    )
     if not precision:
         return settings
     name = setting()

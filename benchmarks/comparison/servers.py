@@ -94,9 +94,11 @@ def _answers(http: httpx2.Client, url: str) -> bool:
 
 
 def _rerankd(model: str, port: int) -> Command:
-    # Scores are not remembered: the rounds repeat the same pairs, and what is compared is computing.
+    # Neither scores nor documents' states are remembered: rounds repeat the same pairs, and computing is compared.
     words = [sys.executable, "-m", "rerankd", "serve", shapes.reference(model), "--port", str(port)]
-    return Command([*words, "--cache.url", "off://", "--models.store", str(places.store())])
+    return Command(
+        [*words, "--cache.url", "off://", "--models.document_cache_mb", "0", "--models.store", str(places.store())]
+    )
 
 
 def _rerankd_int8(model: str, port: int) -> Command:

@@ -1,4 +1,4 @@
-"""rerankd in process: the Reranker of its library. Scores are not remembered, so that every pair is computed."""
+"""rerankd in process: the Reranker of its library. Nothing is remembered, so that every pair is computed."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,8 @@ from rerankd import Reranker
 from rerankd.settings import CacheSettings, ModelsSettings, Settings
 
 settings = Settings(
-    models=ModelsSettings(default=sys.argv[1], store=Path(sys.argv[2])), cache=CacheSettings(url="off://")
+    models=ModelsSettings(default=sys.argv[1], store=Path(sys.argv[2]), document_cache_mb=0),
+    cache=CacheSettings(url="off://"),
 )
 reranker = Reranker(settings=settings)
 

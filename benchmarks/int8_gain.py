@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from comparison import precision, shapes, work
+from comparison import precision, work
 from comparison.processes import Failed
 from comparison.results import Entry, Goal
 from comparison.running import Options, command, interleave, record
@@ -39,11 +39,10 @@ def run(options: Options) -> None:
 
 def _measure(model: str, options: Options) -> Entry:
     load = work.make(model, documents=_DOCUMENTS[model], count=1 if options.quick else _REQUESTS[model])
-    folder = shapes.reference(model)
     scores: dict[str, Sequence[float]] = {}
     with (
-        Reranker(settings=precision.in_process(folder, "int8")) as small,
-        Reranker(settings=precision.in_process(folder, "fp32")) as whole,
+        Reranker(settings=precision.in_process(model, "int8")) as small,
+        Reranker(settings=precision.in_process(model, "fp32")) as whole,
     ):
         _check_precisions(small, whole)
 

@@ -10,7 +10,7 @@ not make the share high.
 import time
 from dataclasses import replace
 
-from comparison import precision, shapes, work
+from comparison import precision, work
 from comparison.processes import Failed
 from comparison.results import Entry, Goal
 from comparison.running import Options, command, interleave, record
@@ -32,7 +32,7 @@ def run(options: Options) -> None:
 
 def _measure(model: str, options: Options) -> Entry:
     load = work.make(model, documents=_DOCUMENTS[model], count=1)
-    chosen = precision.in_process(shapes.reference(model), "fp32" if precision.setting() else "")
+    chosen = precision.in_process(model, "fp32")
     with MatrixPeak(machine.usable_cores()) as peak, Reranker(settings=chosen) as reranker:
         warm = load.requests[0]
         reranker.rank(warm.query, warm.documents[:10])

@@ -42,8 +42,9 @@ _SECTIONS: Mapping[str, _Section] = {
         "Over HTTP, against servers",
         "benchmarks/over_http.py",
         "The same requests in the same order, one server at a time while the others idle. rerankd remembers nothing "
-        "here (`cache.url = off://`, `models.document_cache_mb = 0`), so that repeated rounds are computed anew. infinity's optimum engine gives BERT "
-        "models no token types (`return_token_type_ids=False` in its source), which is why its scores differ there.",
+        "here (`cache.url = off://`, `models.document_cache_mb = 0`), so that repeated rounds are computed anew. "
+        "infinity's optimum engine gives BERT models no token types (`return_token_type_ids=False` in its source), "
+        "which is why its scores differ there.",
     ),
     "int8": _Section("int8 against fp32", "benchmarks/int8_gain.py", "rerankd in process, both precisions in turn."),
     "memory": _Section(

@@ -15,7 +15,6 @@ from rerankd.bench.process import MemoryUse, memory_use
 _START_TIMEOUT_S = 300.0
 
 RERANKD = "rerankd"
-RERANKD_INT8 = "rerankd int8"
 TUTORIAL = "tutorial server"
 INFINITY_TORCH = "infinity torch"
 INFINITY_OPTIMUM = "infinity optimum"
@@ -58,7 +57,6 @@ def command(name: str, model: str, port: int, options: Sequence[str] = ()) -> Co
     """
     makers = {
         RERANKD: _rerankd,
-        RERANKD_INT8: _rerankd_int8,
         TUTORIAL: _tutorial,
         INFINITY_TORCH: _infinity_torch,
         INFINITY_OPTIMUM: _infinity_optimum,
@@ -81,7 +79,7 @@ def _serving(name: str, model: str, options: Sequence[str]) -> Generator[Running
     started = time.perf_counter()
     url = f"http://127.0.0.1:{port}"
     with running(name, made) as process, httpx2.Client(timeout=5, trust_env=False) as http:
-        path = "/readyz" if name in {RERANKD, RERANKD_INT8} else "/health"
+        path = "/readyz" if name == RERANKD else "/health"
         wait_until(name, process, lambda: _answers(http, url + path), _START_TIMEOUT_S)
         yield Running(name, url, process.pid, time.perf_counter() - started)
 
@@ -96,13 +94,8 @@ def _answers(http: httpx2.Client, url: str) -> bool:
 def _rerankd(model: str, port: int) -> Command:
     # Neither scores nor documents' states are remembered: rounds repeat the same pairs, and computing is compared.
     words = [sys.executable, "-m", "rerankd", "serve", shapes.reference(model), "--port", str(port)]
-    return Command(
-        [*words, "--cache.url", "off://", "--models.document_cache_mb", "0", "--models.store", str(places.store())]
-    )
-
-
-def _rerankd_int8(model: str, port: int) -> Command:
-    return Command([*_rerankd(model, port).words, *precision.option("int8")])
+    words += ["--models.store", str(places.store()), "--models.precision", precision.compared(model)]
+    return Command([*words, "--cache.url", "off://", "--models.document_cache_mb", "0"])
 
 
 def _tutorial(model: str, port: int) -> Command:

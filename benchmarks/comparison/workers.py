@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comparison import environments, exports, places, shapes
+from comparison import environments, exports, places, precision, shapes
 from comparison.processes import Command, Failed, Lines, last_words, running
 from rerankd.bench.requests import BenchRequest
 
@@ -74,7 +74,8 @@ def command(name: str, model: str) -> Command:
         KeyError: there is no worker of that name.
     """
     words = {
-        RERANKD: lambda: [sys.executable, _script("rerankd_worker"), shapes.reference(model), str(places.store())],
+        RERANKD: lambda: [sys.executable, _script("rerankd_worker"), shapes.reference(model), str(places.store()),
+                          precision.compared(model)],
         SENTENCE_TRANSFORMERS: lambda: [
             environments.python("tutorial"), _script("sentence_transformers_worker"), str(shapes.prepare(model))
         ],

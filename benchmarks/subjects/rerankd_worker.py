@@ -9,7 +9,7 @@ from rerankd import Reranker
 from rerankd.settings import CacheSettings, ModelsSettings, Settings
 
 settings = Settings(
-    models=ModelsSettings(default=sys.argv[1], store=Path(sys.argv[2]), document_cache_mb=0),
+    models=ModelsSettings(default=sys.argv[1], store=Path(sys.argv[2]), precision=sys.argv[3], document_cache_mb=0),
     cache=CacheSettings(url="off://"),
 )
 reranker = Reranker(settings=settings)

@@ -49,8 +49,8 @@ class Running:
         return found
 
 
-def command(name: str, model: str, port: int, options: Sequence[str] = ()) -> Command:
-    """Say how a server is started on a model (a name in `shapes`); `options` are rerankd's own.
+def command(name: str, model: str, port: int) -> Command:
+    """Say how a server is started on a model (a name in `shapes`).
 
     Raises:
         KeyError: there is no server of that name.
@@ -61,21 +61,20 @@ def command(name: str, model: str, port: int, options: Sequence[str] = ()) -> Co
         INFINITY_TORCH: _infinity_torch,
         INFINITY_OPTIMUM: _infinity_optimum,
     }
-    made = makers[name](model, port)
-    return Command([*made.words, *options], made.folder, made.variables)
+    return makers[name](model, port)
 
 
 @contextmanager
-def serving(names: Sequence[str], model: str, options: Sequence[str] = ()) -> Generator[Sequence[Running]]:
+def serving(names: Sequence[str], model: str) -> Generator[Sequence[Running]]:
     """Run servers side by side until the block ends; all are ready and idle when it begins."""
     with ExitStack() as stack:
-        yield [stack.enter_context(_serving(name, model, options)) for name in names]
+        yield [stack.enter_context(_serving(name, model)) for name in names]
 
 
 @contextmanager
-def _serving(name: str, model: str, options: Sequence[str]) -> Generator[Running]:
+def _serving(name: str, model: str) -> Generator[Running]:
     port = free_port()
-    made = command(name, model, port, options if name == RERANKD else ())
+    made = command(name, model, port)
     started = time.perf_counter()
     url = f"http://127.0.0.1:{port}"
     with running(name, made) as process, httpx2.Client(timeout=5, trust_env=False) as http:

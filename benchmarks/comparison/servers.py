@@ -114,5 +114,7 @@ def _infinity_optimum(model: str, port: int) -> Command:
 
 def _infinity(model: Command, port: int) -> Command:
     words = [environments.program("infinity", "infinity_emb"), "v2", "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--device", "cpu", "--dtype", "float32", "--log-level", "warning", "--model-id", *model.words]
+    # Its own warm-up runs the largest batches there are, which takes minutes on two cores; ours warms everybody up.
+    words += ["--no-model-warmup", "--device", "cpu", "--dtype", "float32", "--log-level", "warning"]
+    words += ["--model-id", *model.words]
     return Command(words, model.folder, _OFFLINE)

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-NAMES = ("read", "load", "tokenise", "queue", "score", "write")
-"""The body arrives and is parsed; the model is lent, or loaded again; texts become tokens, long ones chunks; the pairs
-wait for a worker; networks run to the last score; the answer is written."""
+NAMES = ("read", "load", "tokenise", "cache", "queue", "score", "write")
+"""The body arrives and is parsed; the model is lent, or loaded again; texts become tokens, long ones chunks; known
+scores are looked up; the pairs wait for a worker; networks run to the last score; the answer is written."""
 
 _MOST = 256
 """Phases kept one by one: a call of a thousand requests has thousands, and their sums are enough."""

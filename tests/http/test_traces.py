@@ -59,12 +59,12 @@ def test_a_call_is_one_span_of_the_callers_trace_with_its_phases_inside(
             time.sleep(0.01)
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "mine-7"}
         httpx2.post(f"{url}/v1/rerank", json=BODY, headers=headers)
-        spans = {span.name: span for span in collector.wait_for(7)}
+        spans = {span.name: span for span in collector.wait_for(8)}
         metrics = httpx2.get(f"{url}/metrics", headers={"accept": "application/openmetrics-text"}).text
     assert collector.services == {"rerank-a"}
     outer = spans.pop("rerank standard")
     assert (outer.trace_id.hex(), outer.parent_span_id.hex()) == (TRACE, PARENT)
-    assert set(spans) == {"read", "load", "tokenise", "queue", "score", "write"}
+    assert set(spans) == {"read", "load", "tokenise", "cache", "queue", "score", "write"}
     for span in spans.values():
         assert (span.trace_id, span.parent_span_id) == (outer.trace_id, outer.span_id)
         assert outer.start_time_unix_nano <= span.start_time_unix_nano + 2000  # floats of seconds are coarse

@@ -93,7 +93,9 @@ class Scorer:
         texts = planned.texts
         keys = await self._off_loop(lambda: [pair_key(model.info.fingerprint, query, text) for text in texts])
         cache = _NO_CACHE if request.fresh else self._cache
-        known = {key: entry for key, entry in zip(keys, await cache.get(keys), strict=True) if entry}
+        with phases.phase("cache"):
+            remembered = await cache.get(keys)
+        known = {key: entry for key, entry in zip(keys, remembered, strict=True) if entry}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         fresh: dict[bytes, PairScore] = {}
         ran = 0

@@ -75,7 +75,7 @@ async def test_the_access_line_in_json_has_the_numbers_and_where_the_time_went(
                 assert response.status_code == 200
         await service.close()
         text = (await http.get("/metrics")).text
-    first, second = (json.loads(line) for line in _lines(caplog.records))
+    first, second = (json.loads(line) for line in _lines([r for r in caplog.records if r.name == "rerankd.access"]))
     expected = {
         "level": "info", "logger": "rerankd.access", "method": "POST", "path": "/v1/rerank", "status": 200,
         "dialect": "standard", "model": "letters", "outcome": "ok", "documents": 2, "pairs": 2, "cached_pairs": 0,

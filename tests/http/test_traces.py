@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Generator
 
@@ -115,6 +116,10 @@ def test_a_collector_that_is_gone_delays_no_answer_and_hardly_the_end(monkeypatc
                 assert httpx2.post(f"{url}/v1/rerank", json=BODY, timeout=2).status_code == 200
             stopping = time.monotonic()
         assert time.monotonic() - stopping < 7
+    for thread in threading.enumerate():  # what it says of its failure is nothing for the next test's log
+        if thread.name == "rerankd-traces":
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

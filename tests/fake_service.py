@@ -13,6 +13,7 @@ from rerankd.types import (
     Health,
     ModelInfo,
     ModelState,
+    Progress,
     Ranked,
     Ranking,
     RerankRequest,
@@ -73,6 +74,7 @@ class FakeService:
         self.cancelled = 0
         self.log: list[str] = []
         self.verified: Verified | None = None
+        self.updating: ModelState | None = None
         self.draining = False
         self.change: Callable[[Ranking], Ranking] = lambda ranking: ranking
         self.beyond_help = False
@@ -128,6 +130,8 @@ class FakeService:
             fingerprint=MODEL.fingerprint,
             failure="the file is cut off" if self.state is ModelState.FAILED else "",
             verified=self.verified,
+            updating=self.updating,
+            progress=Progress(1, 4) if self.updating else None,
         )
 
     async def start(self) -> None:

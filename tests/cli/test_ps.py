@@ -22,6 +22,10 @@ def test_a_running_servers_models_are_listed_with_their_states(run: Run) -> None
         )
     with running_fake(FakeService(state=ModelState.UNLOADED)) as url:
         assert "\tunloaded\t-\t" in run("ps", "--url", url).out
+    service = FakeService()
+    service.updating = ModelState.DOWNLOADING
+    with running_fake(service) as url:
+        assert "\tready, newer one downloading 25%\t" in run("ps", "--url", url).out
 
 
 def test_without_a_server_it_says_so(run: Run) -> None:

@@ -15,8 +15,8 @@ from tiny import tiny_bert
 
 
 def test_a_line_names_a_model_and_what_is_set_for_it() -> None:
-    lines = ("bge: max_tokens=512 activation=none pinned=yes", "org/name: ")
-    assert read(lines) == {"bge": Options(512, "none", pinned=True), "org/name": Options()}
+    lines = ("bge: precision=fp32 max_tokens=512 activation=none pinned=yes", "org/name: ")
+    assert read(lines) == {"bge": Options("fp32", 512, "none", pinned=True), "org/name": Options()}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_line_names_a_model_and_what_is_set_for_it() -> None:
         ("bge", "is not written NAME: setting=value"),
         (": pinned=true", "is not written NAME"),
         ("bge: max_token=3", "did you mean max_tokens="),
-        ("bge: speed=high", "there are max_tokens, activation, pinned"),
+        ("bge: speed=high", "there are precision, max_tokens, activation, pinned"),
         ("bge: max_tokens=3", "a number, at least 16"),
         ("bge: activation=tanh", "must be sigmoid or none"),
         ("bge: pinned=perhaps", "true or false"),
@@ -55,3 +55,13 @@ def test_a_models_own_limit_and_activation_hold_for_it_alone(tmp_path: Path) -> 
         found = reranker.rank("q", documents)
     assert [hit.index for hit in found] == [hit.index for hit in expected]
     assert np.allclose([hit.score for hit in found], [hit.score for hit in expected])
+
+
+def test_a_models_own_precision_holds_where_all_others_have_another(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "mine")
+    models = ModelsSettings(default=str(folder), store=tmp_path / "store", precision="int8")
+    with Reranker(settings=Settings(models=models)) as reranker:
+        assert reranker.info.precision.startswith("int8")
+    own = models.model_copy(update={"options": ("mine: precision=fp32",)})
+    with Reranker(settings=Settings(models=own)) as reranker:
+        assert reranker.info.precision == "fp32"

@@ -46,9 +46,10 @@ def _row(info: "ModelInfo") -> tuple[str, ...]:
 
 
 def _state(info: "ModelInfo") -> str:
+    state = f"{info.state.value}, newer one {info.updating.value}" if info.updating else info.state.value
     if info.progress and info.progress.total_bytes:
-        return f"{info.state.value} {info.progress.done_bytes / info.progress.total_bytes:.0%}"
-    return info.state.value
+        return f"{state} {info.progress.done_bytes / info.progress.total_bytes:.0%}"
+    return state
 
 
 def _facts(info: "ModelInfo") -> dict[str, JsonValue]:
@@ -61,5 +62,7 @@ def _facts(info: "ModelInfo") -> dict[str, JsonValue]:
         "engine": info.engine,
         "precision": info.precision,
         "failure": info.failure,
+        "revision": info.revision,
+        "updating": info.updating.value if info.updating else None,
         "progress": {"done_bytes": progress.done_bytes, "total_bytes": progress.total_bytes} if progress else None,
     }

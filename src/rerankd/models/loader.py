@@ -5,7 +5,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -84,6 +84,8 @@ class Loader:
 
     def load_from(self, entry: Entry, folder: Path, report: Report) -> LoadedModel:
         """Make a model ready from these files of it. Raises as `load`."""
+        if entry.options.precision and entry.options.precision != self.precision:
+            return replace(self, precision=entry.options.precision).load_from(entry, folder, report)
         snapshot = take_snapshot(folder)
         family_name, family = recognise(snapshot, entry.card.family if entry.card else "")
         most = entry.options.max_tokens or self.max_tokens

@@ -19,6 +19,7 @@ class Options:
     `activation` is what becomes of its raw scores: "sigmoid", or "none".
     """
 
+    precision: Literal["", "auto", "fp32", "int8"] = ""
     max_tokens: int | None = None
     activation: Activation = ""
     pinned: bool = False
@@ -76,6 +77,7 @@ def _flag(value: str) -> object:
 
 
 _READERS: Mapping[str, Callable[[str], object]] = {
+    "precision": _one_of("auto", "fp32", "int8"),
     "max_tokens": _at_least(16),
     "activation": _one_of("sigmoid", "none"),
     "pinned": _flag,

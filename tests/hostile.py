@@ -25,6 +25,14 @@ PATHS = (
     "/openapi.json",
     "/info",
     "/static/swagger-ui.css",
+    "/admin/ps",
+    "/admin/list",
+    "/admin/show",
+    "/admin/load",
+    "/admin/unload",
+    "/admin/rm",
+    "/admin/pull",
+    "/admin/bundle/import",
 )
 RERANK = PATHS[:10]
 ODD_PATHS = (

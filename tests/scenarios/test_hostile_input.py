@@ -85,6 +85,8 @@ def _judge(attack: Attack, answer: bytes, keys: list[str], found: Findings) -> N
         found.faults.append(f"status: {about}")
     if status == 200 and not attack.keyed and b'"results"' in answer and not OPEN_PATHS.match(attack.data):
         found.faults.append(f"got in without a key: {about}")
+    if status < 300 and b" /admin" in attack.data.partition(b"\r\n")[0]:
+        found.faults.append(f"got in without an admin key: {about}")
     if any(leak in answer for leak in LEAKS) or any(key.encode() in answer for key in keys):
         found.faults.append(f"leak: {about}")
     others = set(re.findall(rb"mark-\d+-\d+-kram", answer)) - {attack.mark}
@@ -112,7 +114,6 @@ def _keys(file: Path) -> list[str]:
         ("right", Scope.RERANK, None),
         ("expired", Scope.RERANK, now - timedelta(days=1)),
         ("scope", Scope.METRICS, None),
-        ("admin", Scope.ADMIN, None),
     ):
         key, record = new_key(name, scopes=[scope], created=now, expires=expires)
         keys_file.add(file, record)

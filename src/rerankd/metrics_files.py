@@ -5,7 +5,9 @@ keeps its values in memory or in files, for a whole process: so this is decided 
 """
 
 import os
-from collections.abc import Iterator
+import struct
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +16,8 @@ from prometheus_client.core import Metric
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _SUFFIX = ".pid"
+_TRIES = 5
+_PAUSE_S = 0.01
 
 
 def share(folder: Path, number: int) -> None:
@@ -25,7 +29,9 @@ def share(folder: Path, number: int) -> None:
 
 def stand_in(folder: Path, name: str) -> None:
     """Say that this process is part of the server under this name, so that its memory and time are counted."""
-    (folder / f"{name}{_SUFFIX}").write_text(str(os.getpid()), "ascii")
+    written = folder / f"{name}.new"
+    written.write_text(str(os.getpid()), "ascii")
+    written.replace(folder / f"{name}{_SUFFIX}")
 
 
 def forget(folder: Path, number: int) -> None:
@@ -42,8 +48,27 @@ def shared_folder() -> Path | None:
 
 def collect(folder: Path, registry: CollectorRegistry) -> None:
     """Register what all processes have counted, and what the system tells of each, by the label `process`."""
-    multiprocess.MultiProcessCollector(registry, str(folder))
+    registry.register(_Counted(folder))
     registry.register(_Processes(folder))
+
+
+class _Counted:
+    """What all processes have counted, those that have ended included."""
+
+    def __init__(self, folder: Path) -> None:
+        self._collector = cast("Any", multiprocess).MultiProcessCollector(None, str(folder))
+
+    def collect(self) -> list[Metric]:
+        """Add up. A file that a process is just making, or that goes with one, is read in the next try."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._added()
+            except (OSError, struct.error, ValueError):
+                time.sleep(_PAUSE_S)
+        return self._added()
+
+    def _added(self) -> list[Metric]:
+        return list(cast("Iterable[Metric]", self._collector.collect()))
 
 
 class _Processes:
@@ -56,9 +81,17 @@ class _Processes:
         """Ask the system about each."""
         families: dict[str, Metric] = {}
         for file in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            pid = file.read_text("ascii")
-            for found in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
+            for found in _of_process(file):
                 family = families.setdefault(found.name, Metric(found.name, found.documentation, found.type))
                 for sample in found.samples:
                     family.add_sample(sample.name, {"process": file.stem}, sample.value)
         yield from families.values()
+
+
+def _of_process(file: Path) -> Iterable[Metric]:
+    """Ask the system about one; one that has ended tells nothing."""
+    try:
+        pid = file.read_text("ascii")
+        return list(ProcessCollector(pid=lambda: pid, registry=None).collect())
+    except (OSError, UnboundLocalError):  # the collector falls over a process that has ended and is not yet buried
+        return ()

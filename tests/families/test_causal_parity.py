@@ -104,7 +104,9 @@ def make_pairs() -> list[tuple[str, list[str]]]:
     return [(texts[i % len(texts)], [choose.choice(texts) for _ in range(4)] + [texts[-i]]) for i in range(60)]
 
 
-def test_tokens_and_scores_are_those_of_the_published_procedure(opened: Opened) -> None:
+def test_tokens_and_scores_are_those_of_the_published_procedure(
+    opened: Opened, record_property: Callable[[str, object], None]
+) -> None:
     largest, seen = 0.0, list[float]()
     for query, documents in make_pairs():
         work = opened.reader.read(query, documents)
@@ -114,6 +116,7 @@ def test_tokens_and_scores_are_those_of_the_published_procedure(opened: Opened) 
         found = opened.scores(query, documents)
         largest = max(largest, *(abs(a - b) for a, b in zip(found, truth, strict=True)))
         seen += found
+    record_property("largest_difference", largest)
     assert len(seen) == 300
     assert largest < 1e-5
     assert np.std(seen) > 0.005

@@ -137,6 +137,10 @@ def _sections(entries: Sequence[Entry]) -> Iterator[str]:
             yield f"## {section.heading}\n\n{section.about} `python {section.script}`\n"
             yield from _samples(found)
             yield from _figures(found)
+    measured = {entry.scenario for entry in entries}
+    missing = [section.script for scenario, section in _SECTIONS.items() if scenario not in measured]
+    if missing:
+        yield f"Not measured in this file: {', '.join(f'`{script}`' for script in missing)}.\n"
 
 
 def _samples(entries: Sequence[Entry]) -> Iterator[str]:

@@ -57,6 +57,11 @@ def test_a_figure_of_a_short_run_is_marked() -> None:
     assert "| minilm-l6 | RSS, MB | 200 | quick, disturbed: 1.5 cores |" in made(entry)
 
 
+def test_what_was_not_measured_is_named() -> None:
+    text = made(clients(4))
+    assert "Not measured in this file: `benchmarks/in_process.py`, `benchmarks/peak_share.py`, `benchmarks/int8" in text
+
+
 def test_without_results_the_remedy_is_named(tmp_path: Path) -> None:
     with pytest.raises(Failed, match=r"compare\.py"):
         report.newest(tmp_path)

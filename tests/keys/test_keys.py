@@ -1,5 +1,6 @@
 """Keys, their file, and whose they are."""
 
+import hmac
 import json
 import threading
 from datetime import UTC, datetime, timedelta
@@ -40,11 +41,9 @@ def test_no_other_text_is_a_key(text: str) -> None:
 
 
 def test_the_same_work_is_done_for_a_right_a_wrong_and_an_unknown_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rerankd.keys import ring as module
-
     compared: list[int] = []
-    compare = module.hmac.compare_digest
-    monkeypatch.setattr(module.hmac, "compare_digest", lambda a, b: compared.append(len(a)) or compare(a, b))
+    compare = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append(len(a)) or compare(a, b))
     pairs = [made(f"k{i}") for i in range(5)]
     ring = KeyRing([*(record for _, record in pairs), *(chosen_key(f"c{i}", f"c{i}", b"s" * 16) for i in range(3))])
     wrong = pairs[0][0][:-1] + ("A" if pairs[0][0][-1] != "A" else "B")

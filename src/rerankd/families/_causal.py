@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from tokenizers import Tokenizer
 
+from rerankd.convert.modular import MODULES_FILE
 from rerankd.engines.base import Array, Encoding, Ids, SharedPrefix
 from rerankd.errors import EngineFailure, UnsupportedModel
-from rerankd.families._reference_settings import MODULES_FILE
 from rerankd.families._reference_tokenizer import load_tokenizer, read_json, read_list
 from rerankd.families.base import CausalReader, Snapshot, Work
 from rerankd.types import JsonValue, ScoreType

@@ -113,6 +113,7 @@ def _model(item: Mapping[str, JsonValue]) -> ModelInfo:
         engine=str(item.get("engine", "")),
         precision=str(item.get("precision", "")),
         score_type=ScoreType(item.get("score_type", ScoreType.PROBABILITY)),
+        score_from=str(item.get("score_from", "")),
         max_tokens=int(cast("int", item.get("max_tokens", 0))),
         fingerprint=str(item.get("fingerprint", "")),
         failure=str(item.get("failure", "")),

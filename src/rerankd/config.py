@@ -248,8 +248,14 @@ def _hint(typed: str, known: Sequence[str], spell: Callable[[str], str]) -> str:
     return "`rerankd config show` lists all settings"
 
 
+_USUALLY_MEANT = {"model": "models.default", "models": "models.served"}
+"""What other servers call it."""
+
+
 def _nearest(typed: str, known: Sequence[str]) -> str:
     """The setting meant: the same letters, then the same field in another section, then a close spelling; or ""."""
+    if typed in _USUALLY_MEANT:
+        return _USUALLY_MEANT[typed]
     letters = {_letters(name): name for name in known}
     if _letters(typed) in letters:
         return letters[_letters(typed)]

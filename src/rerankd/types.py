@@ -260,6 +260,8 @@ class ModelInfo:
     updating: ModelState | None = None
     precision_reason: str = ""
     agreement: JsonObject = field(default_factory=dict[str, JsonValue])
+    score_from: str = ""
+    """How scores come from what the network outputs, such as "sigmoid(raw)"."""
 
 
 class Scope(StrEnum):

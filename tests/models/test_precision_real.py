@@ -39,8 +39,8 @@ def _restored(file: Path) -> Mapping[str, Floats]:
     for name, values in stored.items():
         if ".LayerNorm." in name or name.endswith(".dense.bias"):
             found[name] = values
-        elif name.endswith(".query.biases"):
-            at = name.removesuffix(".query.biases")
+        elif name.endswith((".query.biases", ".self.biases")):
+            at = name.removesuffix(".biases").removesuffix(".query")
             parts = zip(("query", "key", "value"), np.split(values, 3), np.split(matrix(at), 3), strict=True)
             for part, bias, weights in parts:
                 found |= {f"{at}.{part}.bias": bias, f"{at}.{part}.weight": weights}

@@ -25,10 +25,12 @@ def test_a_line_names_a_model_and_what_is_set_for_it() -> None:
         ("bge", "is not written NAME: setting=value"),
         (": pinned=true", "is not written NAME"),
         ("bge: max_token=3", "did you mean max_tokens="),
-        ("bge: speed=high", "there are precision, max_tokens, activation, pinned"),
+        ("bge: speed=high", "there are precision, max_tokens, activation, pinned, temperature, bias"),
         ("bge: max_tokens=3", "a number, at least 16"),
         ("bge: activation=tanh", "must be sigmoid or none"),
         ("bge: pinned=perhaps", "true or false"),
+        ("bge: temperature=0", "a number above 0"),
+        ("bge: bias=nan", "a number"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_the_remedy(line: str, says: str) -> None:
@@ -55,6 +57,23 @@ def test_a_models_own_limit_and_activation_hold_for_it_alone(tmp_path: Path) -> 
         found = reranker.rank("q", documents)
     assert [hit.index for hit in found] == [hit.index for hit in expected]
     assert np.allclose([hit.score for hit in found], [hit.score for hit in expected])
+
+
+def test_a_calibration_changes_scores_and_not_raw_ones_and_says_so(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "mine")
+    plain = Settings(models=ModelsSettings(default=str(folder), store=tmp_path / "store"))
+    options = ("mine: temperature=2 bias=-0.5",)
+    changed = Settings(models=plain.models.model_copy(update={"options": options}))
+    documents = ["a fox", "Berlin"]
+    with Reranker(settings=plain) as reranker:
+        raw = reranker.rank("q", documents, raw_scores=True)
+        assert reranker.info.score_from == "sigmoid(raw)"
+    with Reranker(settings=changed) as reranker:
+        assert reranker.info.score_from == "sigmoid(raw / 2 - 0.5)"
+        assert reranker.rank("q", documents, raw_scores=True).items == raw.items
+        found = reranker.rank("q", documents)
+    expected = [1 / (1 + np.exp(-(hit.score / 2 - 0.5))) for hit in raw]
+    assert np.allclose([hit.score for hit in found], expected, atol=1e-6)
 
 
 def test_a_models_own_precision_holds_where_all_others_have_another(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def _info_facts(info: "ModelInfo") -> dict[str, JsonValue]:
         "precision_reason": info.precision_reason,
         "agreement": info.agreement,
         "score_type": info.score_type.value,
+        "score_from": info.score_from,
         "max_tokens": info.max_tokens,
         "fingerprint": info.fingerprint,
         "revision": info.revision,

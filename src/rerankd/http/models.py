@@ -100,6 +100,8 @@ def _where_known(info: ModelInfo) -> dict[str, JsonValue]:
         item["revision"] = info.revision
     if info.updating:
         item["updating"] = info.updating.value
+    if info.score_from:
+        item["score_from"] = info.score_from
     if info.precision_reason:
         item["precision_reason"] = info.precision_reason
     if info.agreement:

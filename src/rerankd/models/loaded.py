@@ -16,7 +16,7 @@ class LoadedModel:
     """What it takes to score pairs. `info.fingerprint` names all that can change a raw score.
 
     `folder` holds its files; `memory_bytes` is what the network's weights take, as they lie on disk. `activation` is
-    what the user has set in place of the model's own ("" keeps that).
+    what the user has set in place of the model's own ("" keeps that); it gets raw / temperature + bias.
     """
 
     info: ModelInfo
@@ -25,9 +25,13 @@ class LoadedModel:
     folder: Path | None = None
     memory_bytes: int = 0
     activation: Activation = ""
+    temperature: float = 1.0
+    bias: float = 0.0
 
     def activate(self, raw_scores: Array) -> Array:
         """Turn raw scores into scores, shape kept."""
+        if (self.temperature, self.bias) != (1.0, 0.0):
+            raw_scores = np.asarray(raw_scores / self.temperature + self.bias, np.float32)
         match self.activation:
             case "none":
                 return raw_scores
@@ -40,3 +44,11 @@ class LoadedModel:
 def score_type(own: ScoreType, activation: Activation) -> ScoreType:
     """What scores mean once the activation that was set is applied."""
     return {"none": ScoreType.LOGIT, "sigmoid": ScoreType.PROBABILITY}.get(activation, own)
+
+
+def derivation(kind: ScoreType, temperature: float, bias: float) -> str:
+    """Say how a score comes from what the network outputs, such as "sigmoid(raw / 1.5 - 0.2)"."""
+    inner = "raw" if temperature == 1.0 else f"raw / {temperature:g}"
+    if bias:
+        inner += f" {'+' if bias > 0 else '-'} {abs(bias):g}"
+    return f"sigmoid({inner})" if kind is ScoreType.PROBABILITY else inner

@@ -20,7 +20,7 @@ from rerankd.families.base import CausalReader, Family, Reader, Snapshot
 from rerankd.models.choosing import Convertible, Prepared, choose, ready_made
 from rerankd.models.engine_choice import choose_engine
 from rerankd.models.golden import check_golden
-from rerankd.models.loaded import LoadedModel, score_type
+from rerankd.models.loaded import LoadedModel, derivation, score_type
 from rerankd.models.notes import Wanted
 from rerankd.models.precision import Say
 from rerankd.models.unknown import describe
@@ -102,6 +102,8 @@ class Loader:
         if entry.card and self.check_golden:
             check_golden(entry.card, reader, engine, prepared.slack)
         fingerprint = self._fingerprint(snapshot, prepared, family_name, engine_name, reader.max_tokens)
+        kind = score_type(reader.score_type, entry.options.activation)
+        temperature, bias = _calibration(entry)
         info = ModelInfo(
             id=entry.id,
             names=entry.names,
@@ -111,13 +113,16 @@ class Loader:
             precision=graph.precision,
             precision_reason=prepared.why,
             agreement=prepared.agreement,
-            score_type=score_type(reader.score_type, entry.options.activation),
+            score_type=kind,
+            score_from=derivation(kind, temperature, bias),
             max_tokens=reader.max_tokens,
             fingerprint=fingerprint,
             revision=snapshot_id(folder),
             verified=certificates.find(self.store.root, fingerprint, engine_name),
         )
-        return LoadedModel(info, reader, engine, snapshot.folder, _weight_bytes(graph), entry.options.activation)
+        return LoadedModel(
+            info, reader, engine, snapshot.folder, _weight_bytes(graph), entry.options.activation, temperature, bias
+        )
 
     def prepare(self, entry: Entry, folder: Path, say: Say) -> Prepared:
         """Make the graph that `load_from` will run, if it is not there yet, and tell what was decided.
@@ -169,6 +174,14 @@ class Loader:
         files = _files(snapshot, ".safetensors", ".json", ".onnx", ".data", ".txt")
         parts = [self.store.digest(files), prepared.variant, family, engine, str(max_tokens), __version__]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _calibration(entry: Entry) -> tuple[float, float]:
+    """Return temperature and bias: what is set for the model, else what its card says."""
+    options, card = entry.options, entry.card
+    temperature = options.temperature or (card.temperature if card else 1.0)
+    bias = options.bias if options.bias is not None else (card.bias if card else 0.0)
+    return temperature, bias
 
 
 def _say(entry: Entry, report: Report) -> Say:

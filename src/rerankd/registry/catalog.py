@@ -14,6 +14,7 @@ A table of catalog.toml is a card; its name is the model's id (no "/" in it). It
     revision = "..."           ... and its tag or commit, where not the newest is meant
     modelscope = "org/name"    the repository on ModelScope ...
     modelscope_revision        ... and its revision there
+    temperature, bias          a calibration: scores are the activation of raw / temperature + bias
     golden = [{query, document, score}, ...]   pairs whose raw scores are known, compared at every start ...
     golden_source, golden_tolerance            ... who computed them, and how far off a score may be
     bundled = "name"           the folder of a model that ships inside the package
@@ -76,6 +77,8 @@ class Card:
     golden: tuple[Golden, ...] = ()
     golden_source: str = ""
     golden_tolerance: float = 0.0
+    temperature: float = 1.0
+    bias: float = 0.0
 
     @property
     def source(self) -> Reference:
@@ -125,6 +128,8 @@ def _card(name: str, table: Mapping[str, JsonValue]) -> Card:
         golden=tuple(_golden(one) for one in cast("Sequence[Mapping[str, JsonValue]]", table.get("golden", ()))),
         golden_source=str(table.get("golden_source", "")),
         golden_tolerance=float(cast("float", table.get("golden_tolerance", 0.0))),
+        temperature=float(cast("float", table.get("temperature", 1.0))),
+        bias=float(cast("float", table.get("bias", 0.0))),
     )
 
 

@@ -1,5 +1,6 @@
 """What is set for one model alone: `NAME: max_tokens=1024 activation=none pinned=true`."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -16,13 +17,16 @@ _TRUE = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no":
 class Options:
     """One model's settings; what is "" or None is as for all models.
 
-    `activation` is what becomes of its raw scores: "sigmoid", or "none".
+    `activation` is what becomes of its raw scores: "sigmoid", or "none". `temperature` and `bias` calibrate it: the
+    activation gets raw / temperature + bias (`rerankd evaluate` fits both). Raw scores are never touched.
     """
 
     precision: Literal["", "auto", "fp32", "int8"] = ""
     max_tokens: int | None = None
     activation: Activation = ""
     pinned: bool = False
+    temperature: float | None = None
+    bias: float | None = None
 
 
 def read(texts: Sequence[str]) -> dict[str, Options]:
@@ -70,6 +74,19 @@ def _at_least(least: int) -> Callable[[str], object]:
     return read_number
 
 
+def _real(least: float) -> Callable[[str], object]:
+    def read_real(value: str) -> object:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or number <= least:
+            raise ValueError("a number" if math.isinf(least) else f"a number above {least:g}")
+        return number
+
+    return read_real
+
+
 def _flag(value: str) -> object:
     if value.lower() not in _TRUE:
         raise ValueError("true or false")
@@ -81,4 +98,6 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "max_tokens": _at_least(16),
     "activation": _one_of("sigmoid", "none"),
     "pinned": _flag,
+    "temperature": _real(0.0),
+    "bias": _real(-math.inf),
 }

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_a_reader_that_goes_away_is_no_fault(workdir: Path) -> None:
         assert running.wait(30) == 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell that runs us in the background ignores SIGINT, and whatever we start would inherit that."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_quietly(workdir: Path) -> None:
     with subprocess.Popen(
         [*PROGRAM, "rank", "query"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -29,6 +29,14 @@ def test_a_model_is_recommended_with_reasons_and_the_speed_that_was_measured(run
     assert all(model["reasons"] and model["fits"] for model in said["models"])
 
 
+def test_where_none_is_fast_enough_the_fastest_are_named_and_a_way_out(run: Run) -> None:
+    outcome = run("recommend", "--lang", "zh", "--latency", "0.01ms", "--docs", "1000")
+    assert outcome.code == 0
+    assert "rerankd-zh-en" in outcome.out
+    assert len(outcome.out.splitlines()) == 3
+    assert "None does it within 1e-05 s here; a cascade" in outcome.err
+
+
 @pytest.mark.parametrize("latency", ["fast", "300", "0ms"])
 def test_a_time_is_written_with_its_unit(run: Run, latency: str) -> None:
     outcome = run("recommend", "--latency", latency)

@@ -23,6 +23,14 @@ def test_the_time_is_that_of_all_tokens_through_all_active_parameters() -> None:
     assert "C-MTEB" in " ".join(base.reasons) or "CMTEB" in " ".join(base.reasons)
 
 
+def test_a_model_that_was_measured_itself_keeps_its_own_time() -> None:
+    found = {one.card.id: one.latency_s for one in advise(cards(), WANTED, 1e12, {"bge-reranker-base": 2e12})}
+    assert found["bge-reranker-base"] == 20 * 200 * 2 * 86e6 / 2e12
+    assert found["bge-reranker-large"] == next(
+        one.latency_s for one in advise(cards(), WANTED, 1e12) if one.card.id == "bge-reranker-large"
+    )
+
+
 def test_a_slower_machine_never_fits_more() -> None:
     fast, slow = ({one.card.id for one in advise(cards(), WANTED, rate) if one.fits} for rate in (1e13, 1e11))
     assert slow < fast

@@ -1,6 +1,6 @@
 """Which model to take: cards, a machine's speed, and what is wanted, to an order with reasons. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rerankd.registry.catalog import Card
@@ -34,15 +34,23 @@ class Advice:
     reasons: tuple[str, ...]
 
 
-def advise(cards: Sequence[Card], wanted: Wanted, operations_per_s: float) -> list[Advice]:
+def advise(
+    cards: Sequence[Card], wanted: Wanted, operations_per_s: float, measured: Mapping[str, float] | None = None
+) -> list[Advice]:
     """Order the models for a language: those in time first, the best published figure first among them.
 
-    `operations_per_s` is what this machine reaches in a network that is served, two operations a multiply-add. The
+    `operations_per_s` is what this machine reaches in a network that is served, two operations a multiply-add;
+    `measured` has the same for models, by id, that were measured themselves. The
     time is documents * tokens * 2 * active parameters / that; attention, which grows with length, is left out, so long
     documents take longer. A model without a known size is left out.
     """
     measure = _common_measure(cards, wanted.lang)
-    found = [_judge(card, wanted, operations_per_s, measure) for card in cards if _speaks(card, wanted.lang)]
+    rates = measured or {}
+    found = [
+        _judge(card, wanted, rates.get(card.id, operations_per_s), measure)
+        for card in cards
+        if _speaks(card, wanted.lang)
+    ]
     known = [one for one in found if one is not None]
     return sorted(known, key=lambda one: (not one.fits, -(one.figure or 0.0), one.latency_s))
 

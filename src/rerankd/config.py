@@ -248,7 +248,7 @@ def _hint(typed: str, known: Sequence[str], spell: Callable[[str], str]) -> str:
     return "`rerankd config show` lists all settings"
 
 
-_USUALLY_MEANT = {"model": "models.default", "models": "models.served"}
+_USUALLY_MEANT = {"model": "models.default"}
 """What other servers call it."""
 
 

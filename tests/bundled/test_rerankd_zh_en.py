@@ -112,6 +112,12 @@ def test_odd_texts_score_finite_numbers(engine: Engine, query: str) -> None:
             {1, 2},
         ),
         ("什么是人工智能?", ["Python是编程语言", "人工智能是计算机科学的分支", "机器学习通过数据训练模型"], {1}),
+        pytest.param(
+            "什么是人工智能?",
+            ["Python是编程语言", "人工智能是计算机科学的分支", "机器学习通过数据训练模型"],
+            {1, 2},
+            marks=pytest.mark.xfail(reason="the model puts programming before machine learning", strict=True),
+        ),
     ],
 )
 def test_everyday_lists_are_ranked_as_a_person_would(

@@ -341,6 +341,34 @@ def test_a_worker_that_dies_is_replaced_and_its_request_told() -> None:
         assert scheduler.waiting_tokens == 0
 
 
+def test_a_worker_that_cannot_be_replaced_at_once_is_replaced_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging, engine = Doubler(), Doubler()
+    hanging.gate.clear()
+    scheduler = Scheduler(workers=1, hang_s=0.05)
+    start, refused = threading.Thread.start, threading.Event()
+
+    def no_more_threads(thread: threading.Thread) -> None:
+        if thread.name.startswith("rerankd-worker") and not refused.is_set():
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_more_threads)
+    try:
+        with pytest.raises(EngineFailure):
+            scheduler.submit(hanging, encodings(1), model="m", keep=as_is).result(10)
+        assert values(scheduler.submit(engine, encodings(5), model="m", keep=as_is).result(10)) == [10.0]
+        assert refused.is_set()
+        hanging.gate.set()
+    finally:
+        scheduler.close()
+
+
+def test_a_guess_never_makes_a_request_too_large() -> None:
+    with running(queue_tokens=100) as scheduler:
+        scheduler.check(10**9, model="m")
+
+
 def test_the_background_lane_leaves_room_for_the_other() -> None:
     engine = Doubler()
     engine.gate.clear()

@@ -3,14 +3,19 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from letters import CountingEngine, pool
+from letters import CountingEngine, FakeLoader, entry, pool
 from rerankd.assembly import open_cache
 from rerankd.engines.base import Array, Encoding
 from rerankd.errors import DeadlineExceeded, EngineFailure, InvalidRequest, Overloaded
 from rerankd.metrics import Metrics
+from rerankd.models.loaded import LoadedModel
+from rerankd.models.loader import Report
+from rerankd.models.pool import ModelPool
+from rerankd.registry.resolve import Entry
 from rerankd.scheduler.scheduler import Scheduler
 from rerankd.service import service as module
 from rerankd.service.cascade import Cascade
@@ -39,10 +44,14 @@ class SlowAfter(CountingEngine):
 
 @asynccontextmanager
 async def running(
-    engine: CountingEngine, *names: str, queue_tokens: int = 1_000_000, cascade: Cascade | None = None
+    engine: CountingEngine,
+    *names: str,
+    queue_tokens: int = 1_000_000,
+    cascade: Cascade | None = None,
+    models: ModelPool | None = None,
 ) -> AsyncGenerator[RerankService]:
     service = RerankService(
-        pool=pool(engine, *names), scheduler=Scheduler(workers=1, queue_tokens=queue_tokens),
+        pool=models or pool(engine, *names), scheduler=Scheduler(workers=1, queue_tokens=queue_tokens),
         cache=open_cache("off://", 0), limits=Limits(), metrics=Metrics(), cascade=cascade or Cascade(),
     )  # fmt: skip
     await service.start()
@@ -141,6 +150,24 @@ async def test_a_cascades_raw_scores_are_in_order_too() -> None:
     assert ranking[0].score == 6.0
     assert [hit.index for hit in ranking] == [6, 5, 4]
     assert ranking[0].score > ranking[1].score > ranking[2].score
+
+
+async def test_a_fast_model_that_outputs_logits_orders_what_the_large_one_has_not_seen() -> None:
+    loader = FakeLoader(CountingEngine())
+
+    def load(model: Entry, report: Report) -> LoadedModel:
+        loaded = loader.load(model, report)
+        if model.id == "large":
+            return loaded
+        return replace(loaded, activation="none", info=replace(loaded.info, score_type=ScoreType.LOGIT))
+
+    models = ModelPool([entry("large"), entry("small")], load, Metrics())
+    async with running(CountingEngine(), "large", "small", cascade=Cascade(documents=2), models=models) as service:
+        ranking = await service.rerank(asked(*DOCUMENTS, model="small>large"), ME)
+    scores = [hit.score for hit in ranking]
+    assert [hit.index for hit in ranking] == [6, 5, 4, 3, 2, 1, 0]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score < 1 for score in scores)
 
 
 async def test_a_cascade_answers_in_time_with_what_the_large_model_has_done() -> None:

@@ -146,12 +146,18 @@ class _Crew:
             raise ConfigError("a process could not start; its last line above says why")
         lived_s = time.monotonic() - seat.started
         seat.short_lives = seat.short_lives + 1 if lived_s < _SHORT_LIFE_S else 0
-        wait_s = min(_MOST_WAIT_S, 0.5 * 2**seat.short_lives) if seat.short_lives > 1 else 0.0
+        wait_s = pause_s(seat.short_lives)
         seat.again_at = time.monotonic() + wait_s
         _logger.error(
             "process %d ended with code %s: another is started", seat.part.number, process.exitcode,
             extra={"lived_s": round(lived_s, 1), "wait_s": wait_s},
         )  # fmt: skip
+
+
+def pause_s(short_lives: int) -> float:
+    """Return how long a place stays empty after so many short lives in a row: none at first, then longer and longer."""
+    # Bounded before it is raised: after a night of short lives 2**n is no float any more.
+    return min(_MOST_WAIT_S, 0.5 * 2 ** min(short_lives, 10)) if short_lives > 1 else 0.0
 
 
 def _start(seat: _Seat) -> None:

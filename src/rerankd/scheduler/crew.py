@@ -97,11 +97,17 @@ class Crew(Generic[B]):
 
     def _replaced(self, hand: Hand[B]) -> Hand[B]:
         hung = bool(hand.batch) and time.monotonic() > hand.until
-        if hand.alive and not hung:
+        if hand.alive and not hung and not hand.relieved:
             return hand
-        hand.relieved = True
-        logger.error("a worker %s and is replaced", "hangs" if hung else "died", extra={"sequences": len(hand.batch)})
-        self._lost(hand)
-        if hand.alive:
-            self._left_behind.append(hand)
-        return self._start()
+        if not hand.relieved:
+            hand.relieved = True
+            how = "hangs" if hung else "died"
+            logger.error("a worker %s and is replaced", how, extra={"sequences": len(hand.batch)})
+            if hand.alive:
+                self._left_behind.append(hand)
+            self._lost(hand)
+        try:
+            return self._start()
+        except RuntimeError:  # no more threads for this process: the next look tries again
+            logger.exception("a worker cannot be replaced now")
+            return hand

@@ -190,13 +190,15 @@ class Scheduler:
         return future
 
     def check(self, tokens: int, *, model: str, background: bool = False, within_s: float | None = None) -> None:
-        """Refuse now what `submit` would refuse, before any work is put into it; `tokens` may be a guess from below.
+        """Refuse now what `submit` would refuse, before any work is put into it; `tokens` is a guess.
+
+        A guess never makes a request too large: that is for `submit` to say, which knows.
 
         Raises:
-            Overloaded, RequestTooLarge, ModelNotReady: as `run`.
+            Overloaded, ModelNotReady: as `run`.
         """
         with self._lock:
-            self._check(tokens, model, background=background, within_s=within_s)
+            self._check(min(tokens, self._queue_tokens), model, background=background, within_s=within_s)
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Fail whoever waits, let running batches end, stop the threads; wait for that at most `timeout_s`."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
@@ -248,7 +249,7 @@ class RerankService:
                 continue
             with contextlib.suppress(RerankError, TimeoutError):
                 async with asyncio.timeout(self._limits.deadline_s), self._pool.use("") as model:
-                    work = model.reader.read("well?", ["well?"])
+                    work = await asyncio.to_thread(model.reader.read, "well?", ["well?"])
                     await self._scheduler.run(model.engine, work.encodings, model=model.info.id, keep=work.keep)
                     logger.info("the model answers again", extra={"model": model.info.id})
 
@@ -286,9 +287,12 @@ def _merged(coarse: Ranking, fine: Ranking, request: RerankRequest) -> Ranking:
     scored = tuple(sorted(ranked.index for ranked in fine))
     rest = tuple(sorted({ranked.index for ranked in coarse} - set(scored)))
     stages = tuple(Stage(model, part) for model, part in ((fine.model, scored), (coarse.model, rest)) if part)
+    behind = {ranked.index: ranked.score for ranked in coarse}
+    if scored and coarse.score_type is not ScoreType.PROBABILITY:
+        behind = {index: _sigmoid(score) for index, score in behind.items()}
     items: tuple[Ranked, ...] = merge(
         {ranked.index: ranked.score for ranked in fine},
-        {ranked.index: ranked.score for ranked in coarse},
+        behind,
         probabilities=fine.score_type is ScoreType.PROBABILITY,
     )
     return replace(
@@ -302,6 +306,10 @@ def _merged(coarse: Ranking, fine: Ranking, request: RerankRequest) -> Ranking:
         unscored=(),
         stages=stages,
     )
+
+
+def _sigmoid(score: float) -> float:
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, score))))
 
 
 def _counts(usage: Usage) -> tuple[int, int, int]:

@@ -66,11 +66,8 @@ def assemble(settings: Settings, *, measure: Callable[[Path], Ndcg] | None = Non
     )
     cache = open_cache(settings.cache.url, int(settings.cache.max_mb * _MIB))
     scheduling = settings.scheduling
-    workers = machine.worker_threads(
-        machine.usable_cores(), workers=scheduling.workers, reserved_cores=scheduling.reserved_cores
-    )
     scheduler = Scheduler(
-        workers=workers, queue_tokens=scheduling.queue_tokens, hang_s=scheduling.hang_s, metrics=metrics
+        workers=_workers(settings), queue_tokens=scheduling.queue_tokens, hang_s=scheduling.hang_s, metrics=metrics
     )
     return RerankService(
         pool=pool, scheduler=scheduler, cache=cache, limits=limits, chunking=chunking, cascade=_cascade(settings),
@@ -94,7 +91,7 @@ def make_loader(settings: Settings) -> Loader:
 
 
 def configured(entry: Entry, settings: Settings) -> Entry:
-    """Give a model what is set for it alone.
+    """Give a model what is set for it alone; no model gets more threads than there are workers.
 
     Raises:
         ConfigError: `models.options` cannot be read.
@@ -102,8 +99,16 @@ def configured(entry: Entry, settings: Settings) -> Entry:
     known = {name.casefold() for name in (entry.id, *entry.names)}
     for name, found in options.read(settings.models.options).items():
         if name.casefold() in known:
-            return replace(entry, options=found)
+            workers = _workers(settings)
+            return replace(entry, options=replace(found, threads=min(found.threads, workers)))
     return entry
+
+
+def _workers(settings: Settings) -> int:
+    scheduling = settings.scheduling
+    return machine.worker_threads(
+        machine.usable_cores(), workers=scheduling.workers, reserved_cores=scheduling.reserved_cores
+    )
 
 
 def golden(settings: Settings, measure: Callable[[Path], Ndcg] | None) -> Golden | None:

@@ -134,7 +134,8 @@ class ModelsSettings(_Section):
     """Models that are never unloaded."""
     options: tuple[str, ...] = ()
     """What is set for one model alone, such as `bge-reranker-v2-m3: max_tokens=1024 pinned=true`: max_tokens,
-    precision (auto, fp32 or int8), activation (sigmoid or none), temperature, bias, pinned."""
+    precision (auto, fp32 or int8), activation (sigmoid or none), temperature, bias, pinned, threads (how many of the
+    worker threads may run it at once)."""
     while_loading: Literal["refuse", "bundled", "given_order"] = "refuse"
     """What a request gets while its model is made ready: 503 with the time to come back, an answer of the bundled
     model, or its documents in the order given; either says so in `meta.fallback` and `x-rerankd-fallback`."""

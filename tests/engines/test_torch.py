@@ -168,6 +168,32 @@ def test_a_batch_that_does_not_fit_on_a_fake_device_is_halved_until_it_does(erro
     assert 64 <= engine.max_batch_tokens < 512, "the next batch is asked for smaller"
 
 
+class Counting(SmallMemory):
+    """Notes on how many threads it would compute; a fake, since what a pass takes is not to be seen from outside."""
+
+    def __init__(self) -> None:
+        super().__init__(1000, RuntimeError)
+        self.threads: list[int] = []
+
+    def run(self, pieces: Sequence[Piece]) -> Sequence[torch.Tensor]:
+        self.threads.append(torch.get_num_threads())
+        return super().run(pieces)
+
+
+def test_a_pass_of_a_fake_network_takes_the_threads_it_was_given_and_gives_them_back() -> None:
+    torch.set_num_threads(1)
+    networks = Counting(), Counting()
+    given, usual = (
+        TorchEngine(network, torch.device("cpu"), PrefixStates(0), batch_tokens=512) for network in networks
+    )  # fmt: skip
+    assert given.spread(3)
+    for engine in (given, usual, given):
+        engine.run(encodings())
+    assert (networks[0].threads, networks[1].threads) == ([3, 3], [1])
+    assert torch.get_num_threads() == 1
+    assert not TorchEngine(networks[0], torch.device("cuda"), PrefixStates(0), batch_tokens=64).spread(3)
+
+
 def test_a_sequence_that_never_fits_on_a_fake_device_fails_alone_and_says_why() -> None:
     engine = TorchEngine(SmallMemory(20, torch.OutOfMemoryError), torch.device("cpu"), PrefixStates(0), batch_tokens=64)
     with pytest.raises(EngineFailure, match=r"60 tokens does not fit.*models\.max_tokens"):

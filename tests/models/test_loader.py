@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from rerankd.engines.base import Encoding
 from rerankd.errors import ConfigError, ModelLoadError, UnsupportedModel
 from rerankd.models.loader import Loader
+from rerankd.registry.options import Options
 from rerankd.registry.resolve import Entry, resolve
 from rerankd.registry.store import Store
+from rerankd.scheduler.batching import UNBOUNDED, Bound
 from rerankd.types import ModelState, Progress
 from tiny import tiny_bert, tiny_xlmr
 from tiny_causal import tiny_qwen3
@@ -185,3 +188,11 @@ def test_an_engine_that_does_not_run_the_model_says_which_does(tmp_path: Path) -
         Loader(Store(tmp_path / "store"), engine="onnx").load(entry(folder), lambda _: None)
     with pytest.raises(UnsupportedModel, match=r"set models\.engine to onnx"):
         Loader(Store(tmp_path / "store"), engine="torch").load(resolve("rerankd-zh-en"), lambda _: None)
+
+
+def test_a_model_bound_to_threads_runs_on_so_many_workers_or_once_on_so_many_cores(tmp_path: Path, bert: Path) -> None:
+    bounded = replace(entry(bert), options=Options(threads=2))
+    engines = {name: Loader(Store(tmp_path), engine=name) for name in ("onnx", "torch")}
+    found = {name: loader.load(bounded, lambda _: None).bound for name, loader in engines.items()}
+    assert found == {"onnx": Bound(2), "torch": Bound(1, cores=2)}
+    assert engines["onnx"].load(entry(bert), lambda _: None).bound == UNBOUNDED

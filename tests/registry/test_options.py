@@ -1,5 +1,9 @@
 """What is set for one model alone."""
 
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +11,18 @@ import pytest
 
 from rerankd import Reranker
 from rerankd.assembly import assemble
+from rerankd.engines.base import Array, Encoding
+from rerankd.engines.fake import FakeEngine
 from rerankd.errors import ConfigError
 from rerankd.registry.options import Options, read
-from rerankd.settings import ModelsSettings, Settings
-from rerankd.types import ScoreType
+from rerankd.settings import ModelsSettings, SchedulingSettings, Settings
+from rerankd.types import Caller, Document, RerankRequest, ScoreType
 from tiny import tiny_bert
 
 
 def test_a_line_names_a_model_and_what_is_set_for_it() -> None:
-    lines = ("bge: precision=fp32 max_tokens=512 activation=none pinned=yes", "org/name: ")
-    assert read(lines) == {"bge": Options("fp32", 512, "none", pinned=True), "org/name": Options()}
+    lines = ("bge: precision=fp32 max_tokens=512 activation=none pinned=yes threads=2", "org/name: ")
+    assert read(lines) == {"bge": Options("fp32", 512, "none", pinned=True, threads=2), "org/name": Options()}
 
 
 @pytest.mark.parametrize(
@@ -25,10 +31,11 @@ def test_a_line_names_a_model_and_what_is_set_for_it() -> None:
         ("bge", "is not written NAME: setting=value"),
         (": pinned=true", "is not written NAME"),
         ("bge: max_token=3", "did you mean max_tokens="),
-        ("bge: speed=high", "there are precision, max_tokens, activation, pinned, temperature, bias"),
+        ("bge: speed=high", "there are precision, max_tokens, activation, pinned, threads, temperature, bias"),
         ("bge: max_tokens=3", "a number, at least 16"),
         ("bge: activation=tanh", "must be sigmoid or none"),
         ("bge: pinned=perhaps", "true or false"),
+        ("bge: threads=0", "a number, at least 1"),
         ("bge: temperature=0", "a number above 0"),
         ("bge: bias=nan", "a number"),
     ],
@@ -84,3 +91,41 @@ def test_a_models_own_precision_holds_where_all_others_have_another(tmp_path: Pa
     own = models.model_copy(update={"options": ("mine: precision=fp32",)})
     with Reranker(settings=Settings(models=own)) as reranker:
         assert reranker.info.precision == "fp32"
+
+
+async def _ranked_at_once(settings: Settings) -> None:
+    service = assemble(settings)
+    await service.start()
+    try:
+        await service.wait_ready()
+        documents = tuple(Document(f"{i} a fox") for i in range(10))
+        requests = [RerankRequest(model="", query=f"{i} what", documents=documents) for i in range(6)]
+        answers = await asyncio.gather(*(service.rerank(request, Caller("anybody")) for request in requests))
+        assert [len(answer.items) for answer in answers] == [10] * 6
+    finally:
+        await service.close()
+
+
+@pytest.mark.parametrize(("option", "most"), [("threads=1", 1), ("threads=2", 2), ("threads=9", 4), ("", 4)])
+def test_no_more_workers_than_its_threads_run_a_model_at_once(
+    option: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, now, seen, answer = threading.Lock(), 0, 0, FakeEngine.run
+
+    def run(engine: FakeEngine, batch: Sequence[Encoding]) -> Sequence[Array]:
+        nonlocal now, seen
+        with lock:
+            now += 1
+            seen = max(seen, now)
+        time.sleep(0.002)
+        with lock:
+            now -= 1
+        return answer(engine, batch)
+
+    monkeypatch.setattr(FakeEngine, "run", run)
+    models = ModelsSettings(
+        default=str(tiny_bert(tmp_path / "tiny")), store=tmp_path / "store", engine="fake",
+        options=(f"tiny: {option}",),
+    )  # fmt: skip
+    asyncio.run(_ranked_at_once(Settings(models=models, scheduling=SchedulingSettings(workers=4))))
+    assert seen == most

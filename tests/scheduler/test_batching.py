@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerankd.scheduler.batching import BACKGROUND, Share, Turns
+from rerankd.scheduler.batching import BACKGROUND, Bound, Share, Turns
 
 costs = st.lists(st.integers(1, 50), min_size=1, max_size=20)
 
@@ -129,3 +129,51 @@ def test_what_is_ahead_of_a_small_job_is_as_much_of_each_other_as_of_it() -> Non
     turns.add("tiny", [3])
     assert sorted(turns.ahead(200)) == [("huge", 200), ("tiny", 3)]
     assert sorted(turns.ahead(10**9)) == [("huge", 100_000), ("tiny", 3)]
+
+
+def test_a_group_at_its_bound_is_passed_over_and_goes_on_as_soon_as_it_may() -> None:
+    turns: Turns[str] = Turns(4)
+    turns.add("bounded", [10] * 100, group="a", bound=Bound(1))
+    turns.add("free", [10] * 300, group="b")
+    running: list[str] = []
+    for _ in range(300):
+        while len(running) < 4 and (turn := turns.take()):
+            running.append(turn.job)
+            turns.began("a" if turn.job == "bounded" else "b")
+        assert running.count("bounded") == 1, "its one place is never empty while it waits, and there is no second"
+        turns.ended("a" if running.pop(0) == "bounded" else "b")
+    order = [job for job, _ in drain(turns)]
+    assert order
+
+
+def test_a_group_that_was_passed_over_has_no_debt_to_pay_before_a_newcomer_of_it_gets_its_turns() -> None:
+    turns: Turns[str] = Turns(2)
+    turns.add("old", [10] * 1000, group="a", bound=Bound(1))
+    turns.add("other", [10] * 1000, group="b")
+    for _ in range(100):  # one of a's for four of b's: it falls behind
+        turn = turns.take()
+        assert turn
+        if turn.job == "old":
+            turns.began("a")
+            for _ in range(4):
+                turns.take()
+            turns.ended("a")
+    turns.add("new", [10] * 1000, group="a", bound=Bound(1))
+    first = [turn.job for turn in [turns.take() for _ in range(60)] if turn]
+    assert abs(first.count("new") - first.count("old")) <= 5, "hundreds, were it to catch up"
+    assert first.count("new") >= 15
+
+
+def test_a_run_on_several_cores_waits_until_they_are_free_and_nobody_overtakes_it_for_ever() -> None:
+    turns: Turns[str] = Turns(4)
+    turns.add("narrow", [10] * 20, group="narrow")
+    for _ in range(2):
+        turns.take()
+        turns.began("narrow")
+    turns.add("wide", [10] * 20, group="wide", bound=Bound(1, cores=3))
+    assert turns.take() is None, "it is the wide one's turn, and two cores are free: everybody waits"
+    turns.ended("narrow")
+    turn = turns.take()
+    assert (turn.job if turn else "") == "wide"
+    turns.began("wide")
+    assert turns.take() is None, "no core is given out twice"

@@ -12,7 +12,7 @@ import pytest
 
 from rerankd.engines.base import Array, Encoding
 from rerankd.errors import EngineFailure, ModelNotReady, Overloaded, RequestTooLarge
-from rerankd.scheduler.batching import BACKGROUND, Share
+from rerankd.scheduler.batching import BACKGROUND, Bound, Share
 from rerankd.scheduler.scheduler import Scheduler
 
 
@@ -436,3 +436,69 @@ def test_every_future_is_resolved_when_everything_happens_at_once() -> None:
 
 def _outcome(future: Future[list[Array]]) -> object:
     return CancelledError() if future.cancelled() else future.exception() or future.result()
+
+
+class Recording(Doubler):
+    """Counts the runs that are under way, and remembers the most there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.now = self.most = 0
+
+    def run(self, batch: Sequence[Encoding]) -> Sequence[Array]:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        try:
+            time.sleep(0.001)
+            return super().run(batch)
+        finally:
+            with self.lock:
+                self.now -= 1
+
+
+def test_a_bounded_model_runs_on_so_many_workers_and_no_more_whoever_asks_for_it() -> None:
+    bounded, renewed, free = Recording(), Recording(), Recording()
+    with running(4) as scheduler:
+        futures = [
+            scheduler.submit(engine, encodings(*range(20)), model=name, keep=as_is, bound=bound)
+            for _ in range(5)
+            for engine, name, bound in ((bounded, "a", Bound(2)), (renewed, "a", Bound(2)), (free, "b", Bound()))
+        ]
+        for future in futures:
+            assert len(future.result(10)) == 20
+    assert bounded.most + renewed.most <= 4
+    assert max(bounded.most, renewed.most) == 2
+    assert free.most >= 2
+
+
+def test_a_worker_that_hangs_in_a_bounded_model_does_not_keep_its_place() -> None:
+    hung, after = Doubler(), Doubler()
+    hung.gate.clear()
+    scheduler = Scheduler(workers=2, hang_s=0.05)
+    try:
+        lost = scheduler.submit(hung, encodings(1), model="a", keep=as_is, bound=Bound(1))
+        assert hung.entered.acquire(timeout=5)
+        waiting = scheduler.submit(after, encodings(2), model="a", keep=as_is, bound=Bound(1))
+        with pytest.raises(EngineFailure):
+            lost.result(10)
+        assert values(waiting.result(10)) == [4.0]
+    finally:
+        hung.gate.set()
+        scheduler.close()
+
+
+def test_a_bounded_model_whose_caller_hangs_up_wakes_whoever_waits_behind_it() -> None:
+    wide, narrow = Doubler(), Doubler()
+    narrow.gate.clear()
+    with running(3) as scheduler:
+        first = scheduler.submit(narrow, encodings(0), model="b", keep=as_is)
+        assert narrow.entered.acquire(timeout=5)
+        held = scheduler.submit(wide, encodings(1), model="a", keep=as_is, bound=Bound(1, cores=3))
+        behind = scheduler.submit(Doubler(), encodings(2), model="c", keep=as_is)
+        assert not behind.done()
+        assert held.cancel()
+        assert values(behind.result(5)) == [4.0]
+        narrow.gate.set()
+        assert values(first.result(5)) == [0.0]

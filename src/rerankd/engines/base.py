@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the device's memory. No `run` is under way, and none comes after."""
+        ...
+
+
+@runtime_checkable
+class Spreading(Protocol):
+    """What an engine adds whose one run keeps several of the CPU's cores busy."""
+
+    def spread(self, threads: int) -> bool:
+        """Let a run take so many threads from now on; False where it runs on another device, and none are bound."""
         ...
 
 

@@ -8,7 +8,8 @@ A batch that does not fit in memory is halved and run again, and later batches a
 import ctypes
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,12 +47,20 @@ class TorchEngine:
         self._device = device
         self._batch_tokens = batch_tokens
         self._lock = Lock()
+        self._threads = 0
         self.prefixes = prefixes
 
     @property
     def max_batch_tokens(self) -> int:
         """Less after a batch did not fit."""
         return self._batch_tokens
+
+    def spread(self, threads: int) -> bool:
+        """Let a pass on the CPU take so many threads."""
+        if self._device.type != "cpu":
+            return False
+        self._threads = threads
+        return True
 
     def run(self, batch: Sequence[Encoding]) -> Sequence[Array]:
         """Run the whole batch in one pass, without padding.
@@ -68,7 +77,8 @@ class TorchEngine:
         if len(filled) != len(batch):
             raise EngineFailure("a sequence without tokens cannot be run")
         with self._lock, torch.inference_mode():
-            outputs: Sequence[torch.Tensor] = self._run(network, batch) if batch else ()
+            with _threads(self._threads):
+                outputs: Sequence[torch.Tensor] = self._run(network, batch) if batch else ()
             # Numbers leave in fp32 whatever the network computes in.
             return [cast("Array", output.float().cpu().numpy()) for output in outputs]
 
@@ -196,6 +206,22 @@ def _out_of_memory(error: Exception) -> bool:
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _CPU_OUT_OF_MEMORY)
+
+
+@contextmanager
+def _threads(number: int) -> Generator[None]:
+    """Let the calling thread compute on so many threads (0: as many as it does): torch counts them per caller."""
+    import torch
+
+    usual = torch.get_num_threads() if number else 0
+    if number == usual:
+        yield
+        return
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 @cache

@@ -8,6 +8,7 @@ import numpy as np
 from rerankd.engines.base import Array, Engine
 from rerankd.families.base import Reader
 from rerankd.registry.options import Activation
+from rerankd.scheduler.batching import UNBOUNDED, Bound
 from rerankd.types import ModelInfo, ScoreType
 
 
@@ -17,6 +18,7 @@ class LoadedModel:
 
     `folder` holds its files; `memory_bytes` is what the network's weights take, as they lie on disk. `activation` is
     what the user has set in place of the model's own ("" keeps that); it gets raw / temperature + bias.
+    `bound` is how much of the machine it may take.
     """
 
     info: ModelInfo
@@ -27,6 +29,7 @@ class LoadedModel:
     activation: Activation = ""
     temperature: float = 1.0
     bias: float = 0.0
+    bound: Bound = UNBOUNDED
 
     def activate(self, raw_scores: Array) -> Array:
         """Turn raw scores into scores, shape kept."""

@@ -14,7 +14,7 @@ import numpy as np
 from rerankd import __version__, plugins
 from rerankd.convert.convert import can_convert, convert, existing_graph
 from rerankd.convert.formats import Format
-from rerankd.engines.base import Engine, EngineFactory, Graph
+from rerankd.engines.base import Engine, EngineFactory, Graph, Spreading
 from rerankd.errors import ScoresDisagree, UnsupportedModel
 from rerankd.families.base import CausalReader, Family, Reader, Snapshot
 from rerankd.models.choosing import Convertible, Prepared, choose, ready_made
@@ -29,6 +29,7 @@ from rerankd.registry.obtain import obtain
 from rerankd.registry.resolve import Entry
 from rerankd.registry.revisions import snapshot_id
 from rerankd.registry.store import Store
+from rerankd.scheduler.batching import UNBOUNDED, Bound
 from rerankd.sources.base import Access
 from rerankd.types import JsonValue, ModelInfo, ModelState, Progress
 
@@ -97,6 +98,7 @@ class Loader:
         logger.log(prepared.level, "%s runs in %s: %s", entry.id, graph.precision, prepared.why)
         report(ModelState.LOADING)
         engine = factory.open(graph)
+        bound = _bound(engine, entry.options.threads)
         report(ModelState.WARMING)
         _warm_up(reader, engine)
         if entry.card and self.check_golden:
@@ -121,8 +123,9 @@ class Loader:
             verified=certificates.find(self.store.root, fingerprint, engine_name),
         )
         return LoadedModel(
-            info, reader, engine, snapshot.folder, _weight_bytes(graph), entry.options.activation, temperature, bias
-        )
+            info, reader, engine, snapshot.folder, _weight_bytes(graph), entry.options.activation, temperature, bias,
+            bound,
+        )  # fmt: skip
 
     def prepare(self, entry: Entry, folder: Path, say: Say) -> Prepared:
         """Make the graph that `load_from` will run, if it is not there yet, and tell what was decided.
@@ -182,6 +185,15 @@ def _calibration(entry: Entry) -> tuple[float, float]:
     temperature = options.temperature or (card.temperature if card else 1.0)
     bias = options.bias if options.bias is not None else (card.bias if card else 0.0)
     return temperature, bias
+
+
+def _bound(engine: Engine, threads: int) -> Bound:
+    """Bound a model to so many threads (0: not): runs of one thread each, or one run on all of them."""
+    if not threads:
+        return UNBOUNDED
+    if isinstance(engine, Spreading) and engine.spread(threads):
+        return Bound(1, threads)
+    return Bound(threads)
 
 
 def _say(entry: Entry, report: Report) -> Say:

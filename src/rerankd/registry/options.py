@@ -18,13 +18,15 @@ class Options:
     """One model's settings; what is "" or None is as for all models.
 
     `activation` is what becomes of its raw scores: "sigmoid", or "none". `temperature` and `bias` calibrate it: the
-    activation gets raw / temperature + bias (`rerankd evaluate` fits both). Raw scores are never touched.
+    activation gets raw / temperature + bias (`rerankd evaluate` fits both). Raw scores are never touched. `threads` is
+    how many of the worker threads may run it at once; 0: all.
     """
 
     precision: Literal["", "auto", "fp32", "int8"] = ""
     max_tokens: int | None = None
     activation: Activation = ""
     pinned: bool = False
+    threads: int = 0
     temperature: float | None = None
     bias: float | None = None
 
@@ -98,6 +100,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "max_tokens": _at_least(16),
     "activation": _one_of("sigmoid", "none"),
     "pinned": _flag,
+    "threads": _at_least(1),
     "temperature": _real(0.0),
     "bias": _real(-math.inf),
 }

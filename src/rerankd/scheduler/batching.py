@@ -7,6 +7,10 @@ place is next. So a small job behind a huge one takes turns with it instead of w
 A job's first tokens are cheaper than the rest: equal turns would make five documents beside four requests of hundreds
 take five times as long as alone. With this weight they take about twice as long, and a huge job still gets its share
 beside any number of small ones, since what is cheap is not free.
+
+Jobs stand in groups (models), and a group may be bounded: so many batches of it at once, each taking so many cores. A
+job whose group is at its bound is passed over, and gets no credit for that: its group's places move on with the line,
+all by as much, so that the order within the group stays.
 """
 
 import heapq
@@ -50,6 +54,17 @@ class Share:
         self.place += self.weight * (cheap + _WEIGHT * (tokens - cheap))
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How much of the machine one model may take: batches `at_once` (0: any number), each on `cores` of the cores."""
+
+    at_once: int = 0
+    cores: int = 1
+
+
+UNBOUNDED = Bound()
+
+
 @dataclass(slots=True, eq=False)
 class _Line(Generic[J]):
     """A job's sequences that wait, in the order they will run; `left` is what they cost together."""
@@ -72,19 +87,54 @@ class Turn(Generic[J]):
     cost: int
 
 
-@dataclass(slots=True)
+_Waiting = list[tuple[int, int, _Line[J]]]
+
+
+@dataclass(slots=True, eq=False)
+class _Group(Generic[J]):
+    """One model's jobs. Its heap holds one entry per waiting job, with places less `shift`."""
+
+    heap: _Waiting[J] = field(default_factory=list[tuple[int, int, _Line[J]]])
+    bound: Bound = UNBOUNDED
+    shift: int = 0
+    running: int = 0
+
+    def head(self) -> tuple[int, int, _Line[J]] | None:
+        """Return place, ticket and line of the job that is next here; what was cancelled goes."""
+        while self.heap and self.heap[0][2].cancelled:
+            heapq.heappop(self.heap)
+        if not self.heap:
+            return None
+        place, ticket, line = self.heap[0]
+        return place + self.shift, ticket, line
+
+    def push(self, place: int, ticket: int, line: _Line[J]) -> None:
+        heapq.heappush(self.heap, (place - self.shift, ticket, line))
+
+    @property
+    def full(self) -> bool:
+        """Whether as much of it runs as may."""
+        return 0 < self.bound.at_once <= self.running
+
+
 class Turns(Generic[J]):
-    """Jobs in virtual time. The heap holds one entry per waiting job, so a job of 1,000 costs as little as one of 1."""
+    """Jobs in virtual time. A job of 1,000 sequences costs as little as one of 1, and groups are few."""
 
-    _heap: list[tuple[int, int, _Line[J]]] = field(default_factory=list[tuple[int, int, _Line[J]]])
-    _lines: dict[int, _Line[J]] = field(default_factory=dict[int, _Line[J]])
-    _now: int = 0
-    _arrivals: "count[int]" = field(default_factory=count)
+    def __init__(self, cores: int = 1) -> None:
+        """`cores` are what `Bound.cores` is taken from."""
+        self._cores = cores
+        self._groups: dict[str, _Group[J]] = {}
+        self._lines: dict[int, _Line[J]] = {}
+        self._now = 0
+        self._arrivals = count()
 
-    def add(self, job: J, costs: Sequence[int], share: Share | None = None) -> int:
+    def add(
+        self, job: J, costs: Sequence[int], share: Share | None = None, *, group: str = "", bound: Bound = UNBOUNDED
+    ) -> int:
         """Queue a job of at least one sequence; return a ticket for `cancel`.
 
-        Its longest sequences run first: the short ones at the end keep all workers busy to the last.
+        Its longest sequences run first: the short ones at the end keep all workers busy to the last. `bound` is its
+        group's from now on.
         """
         share = share or Share()
         share.place = max(share.place, self._now)
@@ -92,7 +142,9 @@ class Turns(Generic[J]):
         ticket = next(self._arrivals)
         line = _Line(job, share, costs, order, sum(costs))
         self._lines[ticket] = line
-        heapq.heappush(self._heap, (share.place, ticket, line))
+        home = self._groups.setdefault(group, _Group())
+        home.bound = bound
+        home.push(share.place, ticket, line)
         return ticket
 
     def ahead(self, cost: int) -> list[tuple[J, int]]:
@@ -108,30 +160,67 @@ class Turns(Generic[J]):
         return line.left
 
     def peek(self) -> Turn[J] | None:
-        """Return the next turn without taking it; None when nothing waits."""
-        while self._heap and self._heap[0][2].cancelled:
-            heapq.heappop(self._heap)
-        if not self._heap:
-            return None
-        line = self._heap[0][2]
-        position = line.order[line.next]
-        return Turn(line.job, position, line.costs[position])
+        """Return the next turn without taking it; None when nothing waits that may run now."""
+        found = self._next()
+        return _turn(found[2]) if found else None
 
     def take(self) -> Turn[J] | None:
-        """Take the next turn; None when nothing waits."""
-        turn = self.peek()
-        if turn is None:
+        """Take the next turn; None when nothing waits that may run now."""
+        found = self._next()
+        if found is None:
             return None
-        place, ticket, line = heapq.heappop(self._heap)
+        place, ticket, line, group = found
+        turn = _turn(line)
+        heapq.heappop(group.heap)
         self._now = place
         line.next += 1
         line.left -= turn.cost
+        line.share.place = max(line.share.place, place)
         line.share.spend(turn.cost)
         if line.next < len(line.order):
-            heapq.heappush(self._heap, (max(place, line.share.place), ticket, line))
+            group.push(line.share.place, ticket, line)
         else:
             del self._lines[ticket]
         return turn
 
+    def began(self, group: str) -> None:
+        """Note that a batch of a group runs from now on."""
+        self._groups[group].running += 1
+
+    def ended(self, group: str) -> None:
+        """Note that it does no longer."""
+        home = self._groups[group]
+        home.running -= 1
+        if not home.running and not home.heap:
+            del self._groups[group]
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a turn may wait for more than a worker: one that finds none may have to be woken again."""
+        return any(group.bound != UNBOUNDED for group in self._groups.values())
+
+    def _next(self) -> tuple[int, int, _Line[J], _Group[J]] | None:
+        """Find whose turn it is among those that may run. Where that one needs more cores than are free, all wait."""
+        first: tuple[int, int, _Line[J], _Group[J]] | None = None
+        for group in self._groups.values():
+            head = None if group.full else group.head()
+            if head is None:
+                continue
+            place, ticket, line = head
+            if place < self._now:  # it was passed over meanwhile
+                group.shift += self._now - place
+                place = self._now
+            if first is None or (place, ticket) < first[:2]:
+                first = (place, ticket, line, group)
+        if first is None:
+            return None
+        taken = sum(group.running * group.bound.cores for group in self._groups.values())
+        return None if taken and taken + first[3].bound.cores > self._cores else first
+
     def __len__(self) -> int:
         return len(self._lines)
+
+
+def _turn(line: _Line[J]) -> Turn[J]:
+    position = line.order[line.next]
+    return Turn(line.job, position, line.costs[position])

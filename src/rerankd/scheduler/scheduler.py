@@ -13,19 +13,17 @@ from rerankd import machine
 from rerankd.engines.base import Array, Encoding, Engine
 from rerankd.errors import EngineFailure, ModelNotReady, Overloaded, RequestTooLarge
 from rerankd.metrics import Metrics
-from rerankd.scheduler.batching import Share, Turn, Turns
+from rerankd.scheduler.batching import UNBOUNDED, Bound, Share, Turn, Turns
 from rerankd.scheduler.crew import Crew, Hand
+from rerankd.scheduler.speed import Speed
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_FIRST_GUESS_TOKENS_PER_S = 2000.0
 _BACKGROUND_ROOM = 0.5
 """The background lane may fill this much of the queue, so that it never keeps the interactive lane out."""
 _SLOWER_THAN_EXPECTED = 20.0
-_FADING = 0.95
-_ENOUGH_BATCHES = 32
 _TOO_LATE = 1.5
 """What is expected to take this many times what is allowed is refused at once; estimates are not exact."""
 _UNWELL_AFTER = 3
@@ -48,32 +46,10 @@ class _Job:
     future: Future[list[Any]]
     admitted_at: float
     on_start: Callable[[float], object] | None = None
+    bound: Bound = UNBOUNDED
     ticket: int = -1
     started: bool = False
     claimed: bool = False
-
-
-@dataclass(slots=True)
-class _Speed:
-    """Tokens per second of one worker with one model, over about the last twenty batches."""
-
-    batches: int = 0
-    tokens: float = 0.0
-    seconds: float = 0.0
-
-    def add(self, tokens: int, seconds: float) -> None:
-        self.batches += 1
-        self.tokens = _FADING * self.tokens + tokens
-        self.seconds = _FADING * self.seconds + seconds
-
-    def needed_s(self, tokens: int) -> float:
-        """Return how long one worker needs; by a guess while nothing was measured."""
-        return tokens * self.seconds / self.tokens if self.tokens else tokens / _FIRST_GUESS_TOKENS_PER_S
-
-    @property
-    def known(self) -> bool:
-        """Whether to rely on it: the first batches of a model are slower than the rest."""
-        return self.batches >= _ENOUGH_BATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +78,15 @@ class Scheduler:
         self._queue_tokens = queue_tokens
         self._hang_s = hang_s
         self._lock = threading.Condition()
-        self._turns: Turns[_Job] = Turns()
+        workers = workers or machine.usable_cores()
+        self._turns: Turns[_Job] = Turns(workers)
         self._jobs: set[_Job] = set()
         self._tokens = 0  # admitted and not yet done, running ones included
-        self._speeds: dict[str, _Speed] = {}  # by model, of which there are few
+        self._speeds: dict[str, Speed] = {}  # by model, of which there are few
         self._failed_in_a_row = 0
         self._closed = False
         self._metrics.queue_limit.set(queue_tokens)
-        self._crew: Crew[Turn[_Job]] = Crew(workers or machine.usable_cores(), self._work, self._lost, self._lock)
+        self._crew: Crew[Turn[_Job]] = Crew(workers, self._work, self._lost, self._lock)
         self._metrics.workers.set(len(self._crew))
 
     @property
@@ -142,13 +119,14 @@ class Scheduler:
         share: Share | None = None,
         within_s: float | None = None,
         on_start: Callable[[float], object] | None = None,
+        bound: Bound = UNBOUNDED,
     ) -> list[T]:
         """Run all sequences; return what `keep(position, output)` made of each output, in order.
 
         `keep` is called in the worker thread, and so is `on_start`, once, with the time (`time.perf_counter`) at which
         the first sequence's turn came. Cancelling gives the places in the queue back at once. `share` is the caller's
         place among the others where it comes with several jobs. With `within_s` a job that could not be done in so many
-        seconds is refused at once.
+        seconds is refused at once. `bound` is how much of the machine the model may take, all its jobs together.
 
         Raises:
             Overloaded: the queue is full, or the time too short; says when to come back.
@@ -157,8 +135,11 @@ class Scheduler:
             ModelNotReady: the server is shutting down.
         """
         return await asyncio.wrap_future(
-            self.submit(engine, encodings, model=model, keep=keep, share=share, within_s=within_s, on_start=on_start)
-        )
+            self.submit(
+                engine, encodings, model=model, keep=keep, share=share, within_s=within_s, on_start=on_start,
+                bound=bound,
+            )
+        )  # fmt: skip
 
     def submit(
         self,
@@ -170,6 +151,7 @@ class Scheduler:
         share: Share | None = None,
         within_s: float | None = None,
         on_start: Callable[[float], object] | None = None,
+        bound: Bound = UNBOUNDED,
     ) -> Future[list[T]]:
         """Admit a request whole, or refuse it; see `run`. `model` labels the metrics."""
         costs = [encoding.cost for encoding in encodings]
@@ -179,17 +161,20 @@ class Scheduler:
             return future
         share = share or Share()
         now = time.perf_counter()
-        job = _Job(engine, model, encodings, keep, [None] * len(costs), len(costs), future, now, on_start)
+        job = _Job(engine, model, encodings, keep, [None] * len(costs), len(costs), future, now, on_start, bound)
         with self._lock:
-            self._check(sum(costs), model, background=share.weight > 1, within_s=within_s)
+            self._check(sum(costs), model, background=share.weight > 1, within_s=within_s, bound=bound)
             self._add_tokens(sum(costs))
-            job.ticket = self._turns.add(job, costs, share)
+            job.ticket = self._turns.add(job, costs, share, group=model, bound=bound)
             self._jobs.add(job)
             self._lock.notify_all()
         future.add_done_callback(lambda _: self._forget(job))
         return future
 
-    def check(self, tokens: int, *, model: str, background: bool = False, within_s: float | None = None) -> None:
+    def check(
+        self, tokens: int, *, model: str, background: bool = False, within_s: float | None = None,
+        bound: Bound = UNBOUNDED,
+    ) -> None:  # fmt: skip
         """Refuse now what `submit` would refuse, before any work is put into it; `tokens` is a guess.
 
         A guess never makes a request too large: that is for `submit` to say, which knows.
@@ -198,7 +183,8 @@ class Scheduler:
             Overloaded, ModelNotReady: as `run`.
         """
         with self._lock:
-            self._check(min(tokens, self._queue_tokens), model, background=background, within_s=within_s)
+            tokens = min(tokens, self._queue_tokens)
+            self._check(tokens, model, background=background, within_s=within_s, bound=bound)
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Fail whoever waits, let running batches end, stop the threads; wait for that at most `timeout_s`."""
@@ -210,7 +196,7 @@ class Scheduler:
             self._fail(job, ModelNotReady("the server is shutting down: send the request again", retry_after_s=5))
         self._crew.close(timeout_s)
 
-    def _check(self, tokens: int, model: str, *, background: bool, within_s: float | None) -> None:
+    def _check(self, tokens: int, model: str, *, background: bool, within_s: float | None, bound: Bound) -> None:
         if self._closed:
             raise ModelNotReady("the server is shutting down: send the request again", retry_after_s=5)
         if tokens > self._queue_tokens:
@@ -228,7 +214,7 @@ class Scheduler:
             )
         speed = self._speeds.get(model)
         if within_s is not None and speed and speed.known:
-            needed_s = speed.needed_s(tokens) / len(self._crew)
+            needed_s = speed.needed_s(tokens) / self._hands(bound)
             needed_s += self._seconds(self._turns.ahead(self._tokens if background else tokens))
             if needed_s > _TOO_LATE * within_s:
                 raise Overloaded(
@@ -239,8 +225,12 @@ class Scheduler:
 
     def _seconds(self, ahead: Iterable[tuple[_Job, int]]) -> float:
         """Say how long the workers need for this much of these jobs."""
-        unknown = _Speed()
-        return sum(self._speeds.get(job.model, unknown).needed_s(left) for job, left in ahead) / len(self._crew)
+        unknown = Speed()
+        return sum(self._speeds.get(job.model, unknown).needed_s(left) / self._hands(job.bound) for job, left in ahead)
+
+    def _hands(self, bound: Bound) -> int:
+        """Count the workers that may run a model at once."""
+        return min(bound.at_once or len(self._crew), len(self._crew))
 
     def _add_tokens(self, tokens: int) -> None:
         self._tokens += tokens
@@ -253,6 +243,12 @@ class Scheduler:
         with self._lock:
             self._jobs.discard(job)
             self._add_tokens(-self._turns.cancel(job.ticket))
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let workers look again where a turn can wait for more than one of them; with the lock held."""
+        if self._turns.bounded:
+            self._lock.notify_all()
 
     def _work(self, hand: Hand[Turn[_Job]]) -> None:
         while batch := self._next_batch(hand):
@@ -285,6 +281,7 @@ class Scheduler:
             while (turn := self._turns.peek()) and turn.job.engine is engine and turn.cost <= room:
                 room -= turn.cost
                 batch += [turn for turn in [self._turns.take()] if turn]
+            self._turns.began(batch[0].job.model)
             self._metrics.busy_workers.inc()
             hand.take(batch, self._patience_s(batch))
         for turn in batch:
@@ -305,11 +302,13 @@ class Scheduler:
         """Count a batch that ended, with the lock held; `seconds` 0 where they say nothing of the speed."""
         tokens = sum(turn.cost for turn in batch)
         self._count(batch[0].job, len(batch), tokens, seconds)
+        self._turns.ended(batch[0].job.model)
+        self._wake()
         self._metrics.busy_workers.dec()
         self._add_tokens(-tokens)
         self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
         if seconds:
-            self._speeds.setdefault(batch[0].job.model, _Speed()).add(tokens, seconds)
+            self._speeds.setdefault(batch[0].job.model, Speed()).add(tokens, seconds)
 
     def _count(self, job: _Job, sequences: int, tokens: int, seconds: float) -> None:
         """Count one run; an engine's batch is one model's."""

@@ -137,7 +137,10 @@ class Scorer:
         # Refused now what will not fit, or an overloaded server spends its time on reading what it refuses.
         most = model.reader.max_tokens
         least = sum(min(len(text) // _CHARACTERS_PER_TOKEN, most) for text in texts)
-        self._scheduler.check(least, model=name, background=effort.share.weight > 1, within_s=effort.left_s())
+        background = effort.share.weight > 1
+        self._scheduler.check(
+            least, model=name, background=background, within_s=effort.left_s(), bound=model.bound
+        )  # fmt: skip
         began = time.perf_counter()
         work = await self._off_loop(lambda: model.reader.read(query, texts))
         read = time.perf_counter()
@@ -163,6 +166,7 @@ class Scorer:
                 share=effort.share,
                 within_s=effort.left_s(),
                 on_start=turns.append,
+                bound=model.bound,
             )
             return await self._off_loop(lambda: work.finish(kept))
         finally:

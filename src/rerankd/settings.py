@@ -123,7 +123,7 @@ class ModelsSettings(_Section):
     """auto: int8 where `rerankd convert` has found that its scores agree with those of fp32 and that it is faster, fp32
     elsewhere. fp32: the exact scores. int8: made at the first load if it is not there, whatever was measured."""
     check_golden: bool = True
-    """Refuse to serve a model that does not give the known scores of its card."""
+    """Refuse to serve a model that does not give the known scores of its card; false serves it with a warning."""
     preload: Literal["all", "default", "none"] = "all"
     """Which models are loaded when the server starts; the others are loaded by their first request."""
     idle_unload_s: Annotated[float, Field(ge=0)] = 0
@@ -135,7 +135,7 @@ class ModelsSettings(_Section):
     options: tuple[str, ...] = ()
     """What is set for one model alone, such as `bge-reranker-v2-m3: max_tokens=1024 pinned=true`: max_tokens,
     precision (auto, fp32 or int8), activation (sigmoid or none), temperature, bias, pinned, threads (how many of the
-    worker threads may run it at once)."""
+    worker threads may run it at once), check_golden."""
     while_loading: Literal["refuse", "bundled", "given_order"] = "refuse"
     """What a request gets while its model is made ready: 503 with the time to come back, an answer of the bundled
     model, or its documents in the order given; either says so in `meta.fallback` and `x-rerankd-fallback`."""

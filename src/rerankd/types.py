@@ -229,6 +229,31 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
+class GoldenScores:
+    """How scores that others published for this model compared with ours when it was loaded.
+
+    `difference` is that of the pair which is nearest to what is `allowed` for it, or furthest beyond; `sources` are the
+    files that the scores were read in.
+    """
+
+    agree: bool
+    pairs: int
+    difference: float
+    allowed: float
+    sources: tuple[str, ...]
+
+    def facts(self) -> JsonObject:
+        """For an answer."""
+        return {
+            "agree": self.agree,
+            "pairs": self.pairs,
+            "difference": round(self.difference, 6),
+            "allowed": round(self.allowed, 6),
+            "sources": list(self.sources),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What callers may know about a served model.
 
@@ -254,6 +279,8 @@ class ModelInfo:
     failure: str = ""
     progress: Progress | None = None
     verified: Verified | None = None
+    golden: GoldenScores | None = None
+    """Known scores of its card, where it has some."""
     memory_bytes: int = 0
     in_flight: int = 0
     revision: str = ""

@@ -31,7 +31,10 @@ def test_a_line_names_a_model_and_what_is_set_for_it() -> None:
         ("bge", "is not written NAME: setting=value"),
         (": pinned=true", "is not written NAME"),
         ("bge: max_token=3", "did you mean max_tokens="),
-        ("bge: speed=high", "there are precision, max_tokens, activation, pinned, threads, temperature, bias"),
+        (
+            "bge: speed=high",
+            "there are precision, max_tokens, activation, pinned, threads, temperature, bias, check_golden",
+        ),
         ("bge: max_tokens=3", "a number, at least 16"),
         ("bge: activation=tanh", "must be sigmoid or none"),
         ("bge: pinned=perhaps", "true or false"),

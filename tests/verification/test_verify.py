@@ -14,7 +14,8 @@ from rerankd.families import qwen3
 from rerankd.models.golden import check_golden
 from rerankd.models.loader import Loader
 from rerankd.registry import certificates
-from rerankd.registry.catalog import Golden, find
+from rerankd.registry.catalog import find
+from rerankd.registry.golden import Golden
 from rerankd.registry.resolve import resolve
 from rerankd.registry.store import Store
 from rerankd.verification.pairs import pairs
@@ -172,11 +173,13 @@ def test_the_bundled_model_gives_the_known_scores_of_its_card(loader: Loader) ->
     assert card is not None
     assert len(card.golden) >= 4
     model = loader.load(resolve("rerankd-zh-en"), lambda _: None)
-    check_golden(card, model.reader, model.engine)
+    assert model.info.golden is not None
+    assert model.info.golden.agree
+    check_golden(card, model.reader, model.engine, precision="int8")
     for wrong in (card.golden[0].score + 2, np.nan):
         other = replace(card, golden=(Golden(card.golden[0].query, card.golden[0].document, wrong),))
         with pytest.raises(ScoresDisagree, match=r"models\.check_golden"):
-            check_golden(other, model.reader, model.engine)
+            check_golden(other, model.reader, model.engine, precision="int8")
     off_by_two = replace(card, golden=(replace(card.golden[0], score=card.golden[0].score + 2),))
     check_golden(off_by_two, model.reader, model.engine, slack=2)
 

@@ -140,6 +140,7 @@ def _info_facts(info: "ModelInfo") -> dict[str, JsonValue]:
         }
         if info.verified
         else None,
+        "golden": info.golden.facts() if info.golden else None,
     }
 
 

@@ -112,6 +112,8 @@ def _where_known(info: ModelInfo) -> dict[str, JsonValue]:
             "reference": info.verified.reference,
             "precision": info.verified.precision,
         }
+    if info.golden:
+        item["golden"] = info.golden.facts()
     if info.failure:
         item["failure"] = info.failure
     if info.progress:

@@ -31,7 +31,7 @@ from rerankd.registry.revisions import snapshot_id
 from rerankd.registry.store import Store
 from rerankd.scheduler.batching import UNBOUNDED, Bound
 from rerankd.sources.base import Access
-from rerankd.types import JsonValue, ModelInfo, ModelState, Progress
+from rerankd.types import GoldenScores, JsonValue, ModelInfo, ModelState, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ class Loader:
     """How models are made ready here. `max_tokens` lowers every model's own limit.
 
     `access` says how sources reach out (by default: to nobody), `prefer` which of them is asked first. `check_golden`
-    compares the known scores of a model's card before it serves. `precision` is that asked for: see `choosing`.
+    False serves a model that does not give the known scores of its card, with a warning. `precision` is that asked for:
+    see `choosing`.
     """
 
     store: Store
@@ -101,8 +102,7 @@ class Loader:
         bound = _bound(engine, entry.options.threads)
         report(ModelState.WARMING)
         _warm_up(reader, engine)
-        if entry.card and self.check_golden:
-            check_golden(entry.card, reader, engine, prepared.slack)
+        golden = self._compare(entry, reader, engine, prepared)
         fingerprint = self._fingerprint(snapshot, prepared, family_name, engine_name, reader.max_tokens)
         kind = score_type(reader.score_type, entry.options.activation)
         temperature, bias = _calibration(entry)
@@ -121,11 +121,21 @@ class Loader:
             fingerprint=fingerprint,
             revision=snapshot_id(folder),
             verified=certificates.find(self.store.root, fingerprint, engine_name),
+            golden=golden,
         )
         return LoadedModel(
             info, reader, engine, snapshot.folder, _weight_bytes(graph), entry.options.activation, temperature, bias,
             bound,
         )  # fmt: skip
+
+    def _compare(self, entry: Entry, reader: Reader, engine: Engine, prepared: Prepared) -> GoldenScores | None:
+        """Hold it against its card: that of its repository, whatever the revision; a folder of one's own has none."""
+        if not entry.card or not entry.card.golden:
+            return None
+        asked = entry.options.check_golden
+        refuse = self.check_golden if asked is None else asked
+        precision = prepared.graph.precision
+        return check_golden(entry.card, reader, engine, precision=precision, slack=prepared.slack, refuse=refuse)
 
     def prepare(self, entry: Entry, folder: Path, say: Say) -> Prepared:
         """Make the graph that `load_from` will run, if it is not there yet, and tell what was decided.

@@ -15,11 +15,10 @@ A table of catalog.toml is a card; its name is the model's id (no "/" in it). It
     modelscope = "org/name"    the repository on ModelScope ...
     modelscope_revision        ... and its revision there
     temperature, bias          a calibration: scores are the activation of raw / temperature + bias
-    golden = [{query, document, score}, ...]   pairs whose raw scores are known, compared at every start ...
-    golden_source, golden_tolerance            ... who computed them, and how far off a score may be
     bundled = "name"           the folder of a model that ships inside the package
 
-At least one of `hf`, `modelscope` and `bundled` is there. Repositories are names of the model, too.
+At least one of `hf`, `modelscope` and `bundled` is there. Repositories are names of the model, too. Known scores of a
+card stand in golden.toml.
 """
 
 import json
@@ -30,6 +29,7 @@ from functools import cache
 from importlib import resources
 from typing import cast
 
+from rerankd.registry.golden import Golden, golden
 from rerankd.sources.base import Reference
 from rerankd.types import JsonObject, JsonValue
 
@@ -39,15 +39,6 @@ _PLACES = (
     ("modelscope", "modelscope", "modelscope_revision"),
 )
 """A place's key in a card, the source that reads it, and the key of its revision."""
-
-
-@dataclass(frozen=True, slots=True)
-class Golden:
-    """A pair whose raw score is known."""
-
-    query: str
-    document: str
-    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +66,6 @@ class Card:
     precision: str = ""
     facts_from: str = ""
     golden: tuple[Golden, ...] = ()
-    golden_source: str = ""
-    golden_tolerance: float = 0.0
     temperature: float = 1.0
     bias: float = 0.0
 
@@ -125,9 +114,7 @@ def _card(name: str, table: Mapping[str, JsonValue]) -> Card:
         active_millions=_millions(table, "active_millions"),
         precision=str(table.get("precision", "")),
         facts_from=str(table.get("facts_from", "")),
-        golden=tuple(_golden(one) for one in cast("Sequence[Mapping[str, JsonValue]]", table.get("golden", ()))),
-        golden_source=str(table.get("golden_source", "")),
-        golden_tolerance=float(cast("float", table.get("golden_tolerance", 0.0))),
+        golden=golden().get(name, ()),
         temperature=float(cast("float", table.get("temperature", 1.0))),
         bias=float(cast("float", table.get("bias", 0.0))),
     )
@@ -140,10 +127,6 @@ def _published(table: Mapping[str, JsonValue]) -> JsonObject:
 
 def _millions(table: Mapping[str, JsonValue], name: str) -> float | None:
     return float(cast("float", table[name])) if name in table else None
-
-
-def _golden(table: Mapping[str, JsonValue]) -> Golden:
-    return Golden(str(table["query"]), str(table["document"]), float(cast("float", table["score"])))
 
 
 def _references(table: Mapping[str, JsonValue]) -> Iterator[Reference]:

@@ -19,7 +19,8 @@ class Options:
 
     `activation` is what becomes of its raw scores: "sigmoid", or "none". `temperature` and `bias` calibrate it: the
     activation gets raw / temperature + bias (`rerankd evaluate` fits both). Raw scores are never touched. `threads` is
-    how many of the worker threads may run it at once; 0: all.
+    how many of the worker threads may run it at once; 0: all. `check_golden` False serves it though it does not give
+    the known scores of its card.
     """
 
     precision: Literal["", "auto", "fp32", "int8"] = ""
@@ -29,6 +30,7 @@ class Options:
     threads: int = 0
     temperature: float | None = None
     bias: float | None = None
+    check_golden: bool | None = None
 
 
 def read(texts: Sequence[str]) -> dict[str, Options]:
@@ -103,4 +105,5 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "threads": _at_least(1),
     "temperature": _real(0.0),
     "bias": _real(-math.inf),
+    "check_golden": _flag,
 }

@@ -200,8 +200,15 @@ def test_show_tells_what_a_folder_holds(run: Run, tiny_model: Path) -> None:
     assert (facts["id"], facts["family"], facts["engine"], facts["max_tokens"]) == ("tiny", "cross_encoder", "onnx", 64)
     assert set(facts["files"]) == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert len(facts["fingerprint"]) == 64
+    assert facts["golden"] is None
     rows = [line.split("\t") for line in run("show", str(tiny_model)).out.splitlines()]
     assert ["fingerprint", facts["fingerprint"]] in rows
+
+
+def test_show_tells_that_a_model_gave_the_known_scores_of_its_card(run: Run) -> None:
+    rows = [line.split("\t") for line in run("show", "rerankd-zh-en").out.splitlines()]
+    assert ["golden", "agree: true"] in rows
+    assert ["golden", "pairs: 4"] in rows
 
 
 def test_show_of_an_unknown_model_suggests_one(run: Run) -> None:

@@ -127,7 +127,7 @@ def test_a_sigmoid_that_is_applied_twice_is_noticed(loader: Loader, folder: Path
             once = model.reader.activate(raw_scores)
             return np.asarray(1 / (1 + np.exp(-once)), np.float32)
 
-    card, model = _card(loader, folder, "probability", tolerance=0.05)
+    card, model = _card(loader, folder, "probability", tolerance=1e-5)
     with pytest.raises(ScoresDisagree):
         check_golden(card, Twice(), model.engine)
 

@@ -32,6 +32,15 @@ def test_the_readmes_curl_puts_artificial_intelligence_first(server: Server) -> 
         assert len(answer["results"]) == 2
 
 
+def test_the_model_says_that_it_gave_the_known_scores_of_its_card(server: Server) -> None:
+    (model, *_) = httpx2.get(f"{server.url}/v1/models").json()["data"]
+    golden = model["golden"]
+    assert golden["agree"] is True
+    assert golden["pairs"] == 4
+    assert golden["difference"] <= golden["allowed"]
+    assert golden["sources"]
+
+
 def test_curl_itself_works_without_a_json_header(server: Server) -> None:
     if not shutil.which("curl"):
         missing_program("curl")

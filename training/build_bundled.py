@@ -4,13 +4,14 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 from data import Judged, training_sample
+from eight_bits import quantise
 from evaluate_bundled import PRIOR, quality, show
 from measures import Floats, calibration_error, log_loss, sigmoid, weights_for_prior
 from scoring import Scorer, open_scorer, snapshot
@@ -20,33 +21,39 @@ from rerankd.convert.convert import write_encoder
 from rerankd.training.calibration import Calibration, fit
 
 HERE = Path(__file__).parent
-TRAINING_SETS = {"zh": ("cmrc", "drcd"), "en": ("medquad", "nq", "pgpydocs", "squad_nqg")}
+TRAINING_SETS = {
+    "zh": ("cmrc", "drcd", "docs_zh", "docs_zh_en"),
+    "en": ("medquad", "nq", "pgpydocs", "squad_nqg", "docs_en"),
+}
 Sample = tuple[Floats, np.ndarray, Floats]
 
 
 @click.command()
 @click.option("--base", type=click.Path(path_type=Path, exists=True), required=True, help="Base weights and tokenizer.")
-@click.option("--train", type=click.Path(path_type=Path, exists=True), required=True, help="Training sets.")
+@click.option("--train", type=click.Path(path_type=Path, exists=True), multiple=True, required=True, help="Data sets.")
 @click.option("--dev", type=click.Path(path_type=Path, exists=True), required=True, help="Development sets.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 @click.option("--fit-queries", default=100, show_default=True, help="Queries per training set to calibrate on.")
 @click.option("--check-queries", default=40, show_default=True, help="Other queries per set to check the calibration.")
 @click.option("--seed", default=1, show_default=True)
-def main(*, base: Path, train: Path, dev: Path, out: Path, fit_queries: int, check_queries: int, seed: int) -> None:
+def main(
+    *, base: Path, train: Sequence[Path], dev: Path, out: Path, fit_queries: int, check_queries: int, seed: int
+) -> None:
     """Build the bundled model; the same inputs give the same bytes with the same versions of the libraries."""
     with tempfile.TemporaryDirectory() as temporary:
         folder, fp32 = Path(temporary, "model"), Path(temporary, "fp32")
         folder.mkdir()
         fp32.mkdir()
-        write_encoder(snapshot(base), folder, "int8")
         shutil.copyfile(base / "tokenizer.json", folder / "tokenizer.json")
         config = json.loads((HERE / "config.json").read_text("utf-8"))
+        _write(folder / "config.json", config)
+        config["graph"]["agreement"] = quantise(base, folder)
         _write(folder / "config.json", config)
         found, report = calibrate(open_scorer(folder), train, fit_queries, check_queries, seed)
         config["late_interaction"]["calibration"] = {"slope": round(found.slope, 4), "bias": round(found.bias, 4)}
         _write(folder / "config.json", config)
         print(report)
-        full = open_scorer(folder, write_encoder(snapshot(base), fp32, "fp32"))
+        full = open_scorer(folder, write_encoder(snapshot(base), fp32))
         measured = quality(dev, open_scorer(folder), full, None)
         show(measured)
         card = json.loads((HERE / "card.json").read_text("utf-8"))
@@ -56,7 +63,7 @@ def main(*, base: Path, train: Path, dev: Path, out: Path, fit_queries: int, che
 
 
 def calibrate(
-    scorer: Scorer, train: Path, fit_queries: int, check_queries: int, seed: int
+    scorer: Scorer, train: Sequence[Path], fit_queries: int, check_queries: int, seed: int
 ) -> tuple[Calibration, Mapping[str, Any]]:
     """Fit slope and bias on one part of a sample of the training sets, and measure them on the other."""
     drawn = {

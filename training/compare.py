@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 from data import Judged, development_set
+from eight_bits import quantise
 from measures import reciprocal_rank
 from scoring import Scorer, open_scorer, snapshot
 from tqdm import tqdm
@@ -60,10 +61,12 @@ def _open(place: str, temporary: Path) -> Scorer:
     folder, _, precision = place.partition(":")
     if not precision:
         return open_scorer(Path(folder))
-    graph = write_encoder(snapshot(Path(folder)), temporary, "int8" if precision == "int8" else "fp32")
     (temporary / "config.json").write_bytes((HERE / "config.json").read_bytes())
     (temporary / "tokenizer.json").write_bytes((Path(folder) / "tokenizer.json").read_bytes())
-    return open_scorer(temporary, graph)
+    if precision == "int8":
+        quantise(Path(folder), temporary)
+        return open_scorer(temporary)
+    return open_scorer(temporary, write_encoder(snapshot(Path(folder)), temporary))
 
 
 def _show(name: str, rows: Ranks, against: str | None) -> None:

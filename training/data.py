@@ -31,9 +31,10 @@ def development_set(folder: Path, name: str) -> Sequence[Judged]:
     ]
 
 
-def training_sample(folder: Path, name: str, queries: int, seed: int) -> Sequence[Judged]:
+def training_sample(folders: Sequence[Path], name: str, queries: int, seed: int) -> Sequence[Judged]:
     """Draw queries from `NAME.jsonl.gz` (`q`, `pos`, `neg`): one relevant document each, and its hard negatives."""
-    rows = list(_rows(folder / f"{name}.jsonl.gz"))
+    [file] = [file for folder in folders if (file := folder / f"{name}.jsonl.gz").exists()]
+    rows = list(_rows(file))
     drawn = random.Random(f"{seed}:{name}").sample(rows, queries)
     return [Judged(row["q"], (row["pos"][0], *row["neg"]), (True, *(False for _ in row["neg"]))) for row in drawn]
 

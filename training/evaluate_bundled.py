@@ -90,7 +90,7 @@ def main(model: Path, dev: Path, base: Path | None, queries: int | None) -> None
     with tempfile.TemporaryDirectory() if base is not None else nullcontext() as folder:
         fp32 = None
         if base is not None and folder is not None:
-            fp32 = open_scorer(model, write_encoder(snapshot(base), Path(folder), "fp32"))
+            fp32 = open_scorer(model, write_encoder(snapshot(base), Path(folder)))
         show(quality(dev, open_scorer(model), fp32, queries))
 
 

@@ -28,7 +28,7 @@ def main(base: Path, out: Path) -> None:
     for name, mix in MIXES.items():
         folder = out / name
         folder.mkdir(parents=True)
-        write_encoder(snapshot(base), folder, "fp32")
+        write_encoder(snapshot(base), folder)
         shutil.copyfile(base / "tokenizer.json", folder / "tokenizer.json")
         config = json.loads((HERE / "config.json").read_text("utf-8"))
         config["graph"]["precision"] = "fp32"

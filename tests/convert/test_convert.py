@@ -15,7 +15,11 @@ from safetensors.torch import save_file as save_torch_file
 from transformers import AutoModel
 
 import tiny
-from rerankd.convert.convert import can_convert, convert, existing_graph, write_encoder
+from rerankd.convert.calibration import observe
+from rerankd.convert.convert import WATCHED_FILE, can_convert, convert, existing_graph, write_encoder
+from rerankd.convert.eight_bits import EightBits
+from rerankd.convert.formats import FullPrecision
+from rerankd.convert.quantise import SAFE_LIMIT
 from rerankd.engines.base import Encoding, Graph
 from rerankd.engines.onnx import ENGINE
 from rerankd.errors import ModelLoadError, UnsupportedModel
@@ -67,16 +71,18 @@ def test_an_encoder_gives_the_states_of_transformers(tmp_path: Path) -> None:
 
 def test_an_int8_encoder_stays_close_to_fp32(tmp_path: Path) -> None:
     folder = tiny.tiny_bert(tmp_path / "model", std=0.1)
-    full = write_encoder(tiny.snapshot(folder), _new(tmp_path))
-    (tmp_path / "small").mkdir()
-    small = write_encoder(tiny.snapshot(folder), tmp_path / "small", "int8")
+    watched = FullPrecision(watched=True)
+    full = write_encoder(tiny.snapshot(folder), _new(tmp_path), watched)
     ids = np.arange(2, 42, dtype=np.int64)
+    seen = observe(full.path.with_name(WATCHED_FILE), watched.inputs, [Encoding(ids, np.zeros_like(ids))], 1)
+    (tmp_path / "small").mkdir()
+    small = write_encoder(tiny.snapshot(folder), tmp_path / "small", EightBits(seen, SAFE_LIMIT))
     states = [_run(graph, ids, np.zeros_like(ids)) for graph in (full, small)]
     assert small.precision == "int8"
     assert np.corrcoef(states[0].ravel(), states[1].ravel())[0, 1] > 0.999
     assert np.abs(states[0] - states[1]).max() > 0
-    data = [graph.path.with_name("model.onnx.data").stat().st_size for graph in (full, small)]
-    assert data[1] < data[0]
+    multiplied = [node.op_type for node in onnx.load(str(small.path), load_external_data=False).graph.node]
+    assert "MatMulIntegerToFloat" in multiplied
 
 
 @pytest.mark.parametrize(("dtype", "shards"), [("float16", 1), ("float32", 3), ("float16", 2)])

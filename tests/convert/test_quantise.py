@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -45,3 +46,14 @@ def test_clipping_lowers_the_error_of_the_outputs_that_matter() -> None:
     clipped = quantise.matrix(weights, quantise.SAFE_LIMIT, importance)
     assert np.abs(clipped.values).max() == quantise.SAFE_LIMIT
     assert error(clipped) < 0.7 * error(quantise.matrix(weights))
+
+
+def test_dither_is_right_on_average_where_the_nearest_value_is_always_below() -> None:
+    scale, steps = 2.0, 10.3
+    weights = np.full((4000, 1), steps * scale, np.float32)
+    weights[0] = quantise.SAFE_LIMIT * scale
+    rounded, dithered = (
+        quantise.matrix(weights, dither=dither).values[1:] for dither in (None, np.random.default_rng(0))
+    )
+    assert (rounded == 10).all()
+    assert float(dithered.mean()) == pytest.approx(steps, abs=0.03)

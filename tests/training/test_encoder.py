@@ -70,7 +70,8 @@ def test_weights_come_back_out_of_a_graph(tmp_path: Path, precision: str) -> Non
     (folder / late_files.WEIGHTS).unlink()
     out_of_graph = late_files.open_model(folder).encoder.state_dict()
     for name, one in with_weights.encoder.state_dict().items():
-        step = 2e-3 if precision == "fp32" else float(one.abs().max()) / 64
+        # In eight bits: a step, random rounding's most, times what smoothing makes of it.
+        step = 2e-3 if precision == "fp32" else 2 * float(one.abs().max()) / 64
         if "token_type" not in name:
             torch.testing.assert_close(out_of_graph[name], one, atol=step, rtol=0)
 

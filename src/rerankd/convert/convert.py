@@ -9,7 +9,7 @@ from pathlib import Path
 from rerankd.convert import heads, modular, weights
 from rerankd.convert.architecture import KINDS, read_architecture
 from rerankd.convert.base import Architecture
-from rerankd.convert.formats import Format, FullPrecision, PlainEightBits, Precision
+from rerankd.convert.formats import Format, FullPrecision
 from rerankd.convert.graph import ElementType, GraphBuilder
 from rerankd.convert.layers import LayerWriter
 from rerankd.engines.base import Graph
@@ -60,10 +60,8 @@ def convert(snapshot: Snapshot, folder: Path, number_format: Format | None = Non
     return _write(snapshot, folder, number_format or FullPrecision(), write)
 
 
-def write_encoder(snapshot: Snapshot, folder: Path, number_format: Format | Precision = "fp32") -> Graph:
+def write_encoder(snapshot: Snapshot, folder: Path, number_format: Format | None = None) -> Graph:
     """Write an encoder without a head: ids to `states`, the last hidden states, of shape `(batch, tokens, width)`.
-
-    "int8" is the plain one, which needs no texts; `models.precision` makes a better one.
 
     Raises:
         UnsupportedModel, ModelLoadError: as `convert`.
@@ -74,9 +72,7 @@ def write_encoder(snapshot: Snapshot, folder: Path, number_format: Format | Prec
         layers.builder.node("Identity", [states], output="states")
         layers.builder.output("states", ElementType.FLOAT, ("batch", "tokens", architecture.width))
 
-    if isinstance(number_format, str):
-        number_format = FullPrecision() if number_format == "fp32" else PlainEightBits()
-    return _write(snapshot, folder, number_format, write)
+    return _write(snapshot, folder, number_format or FullPrecision(), write)
 
 
 def _write(

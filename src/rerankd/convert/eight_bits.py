@@ -6,6 +6,7 @@ channels, 32 to 512 tokens: 178 to 370 GFLOP/s, `DynamicQuantizeMatMul` 224 to 4
 8-bit weights and states in blocks of 32 has half the error and 96 to 144, which is no gain worth having.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,12 +24,14 @@ class EightBits:
 
     `samples` are states that each layer met, `(rows, inputs)`, by its stem; layers without, and those in `full`, stay
     in fp32. `limit` is the largest weight in steps. `fits` keeps what was found, for the next graph with another
-    `full`.
+    `full`. `dither` rounds weights at random, right on average: where they start on a grid of eight bits, as those of
+    a served model do, most of what training adds is less than half a step, and the nearest value would be the old one.
     """
 
     samples: Mapping[str, Floats]
     limit: int
     full: frozenset[str] = frozenset()
+    dither: bool = False
     fits: dict[str, fitting.Fitted] = field(default_factory=dict[str, fitting.Fitted])
 
     @property
@@ -47,7 +50,8 @@ class EightBits:
         if samples is None or stem in self.full:
             return FullPrecision().multiply(build, states, weights, stem)
         if stem not in self.fits:
-            self.fits[stem] = fitting.fit(samples, weights, limit=self.limit)
+            dither = np.random.default_rng(zlib.crc32(stem.encode())) if self.dither else None
+            self.fits[stem] = fitting.fit(samples, weights, limit=self.limit, dither=dither)
         return _multiply(build, states, self.fits[stem], stem)
 
 

@@ -41,16 +41,16 @@ class Fitted:
     error: float
 
 
-def fit(states: Floats, weights: Floats, *, limit: int) -> Fitted:
+def fit(states: Floats, weights: Floats, *, limit: int, dither: np.random.Generator | None = None) -> Fitted:
     """Find smoothing, zero point and scales for `states` `(rows, inputs)` and `weights` `(inputs, outputs)`.
 
-    `limit` is the largest weight in steps: see `quantise`.
+    `limit` is the largest weight in steps, `dither` rounds at random: see `quantise`.
     """
     factors = smoothing(states, weights)
     smooth = states / factors
     zero_point = _zero_point(smooth)
     restored = restore(smooth, zero_point)
-    quantised = matrix(weights * factors[:, np.newaxis], limit, np.square(restored).mean(axis=0))
+    quantised = matrix(weights * factors[:, np.newaxis], limit, np.square(restored).mean(axis=0), dither)
     truth = states @ weights
     found = (restored @ quantised.values.astype(np.float32)) * quantised.scales
     power = float(np.square(truth, dtype=np.float64).mean()) or 1.0

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from rerankd.convert import quantise
-from rerankd.convert.graph import MICROSOFT, GraphBuilder
+from rerankd.convert.graph import GraphBuilder
 from rerankd.convert.weights import Floats
 
 Precision = Literal["fp32", "int8"]
@@ -52,28 +51,3 @@ class FullPrecision:
         """See `Format`."""
         self.inputs[stem] = states
         return build.node("MatMul", [states, build.weight(f"{stem}.weight", weights.shape, [weights])])
-
-
-@dataclass(frozen=True, slots=True)
-class PlainEightBits:
-    """int8 that needs no texts: weights per output channel, states by their largest and smallest value in the run."""
-
-    @property
-    def precision(self) -> Precision:
-        """Named int8."""
-        return "int8"
-
-    @property
-    def small_tables(self) -> bool:
-        """Tables are in eight bits too."""
-        return True
-
-    def multiply(self, build: GraphBuilder, states: str, weights: Floats, stem: str) -> str:
-        """See `Format`."""
-        values, scales = quantise.matrix(weights)
-        inputs = [
-            states,
-            build.weight(f"{stem}.weight_int8", values.shape, [values]),
-            build.weight(f"{stem}.scales", scales.shape, [scales]),
-        ]
-        return build.node("DynamicQuantizeMatMul", inputs, domain=MICROSOFT)

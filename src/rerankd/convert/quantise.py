@@ -27,15 +27,20 @@ class Quantised(NamedTuple):
     scales: Floats
 
 
-def matrix(weights: Floats, limit: int = SAFE_LIMIT, importance: Floats | None = None) -> Quantised:
+def matrix(
+    weights: Floats,
+    limit: int = SAFE_LIMIT,
+    importance: Floats | None = None,
+    dither: np.random.Generator | None = None,
+) -> Quantised:
     """Quantise a matrix of shape `(inputs, outputs)`; scales have the shape `(outputs,)`.
 
     With `importance`, each input's mean square, shape `(inputs,)`, a column's largest weights are clipped as far as
-    that lowers the error of its output.
+    that lowers the error of its output. With `dither`, weights are rounded up as often as the remainder says.
     """
     scales = _scales(weights, axis=0, limit=limit)
     if importance is None:
-        return _round(weights, scales, limit)
+        return _round(weights, scales, limit, dither)
     best, error = scales, np.full(scales.shape, np.inf, np.float32)
     for clip in _CLIPS:
         tried = scales * np.float32(clip)
@@ -46,7 +51,7 @@ def matrix(weights: Floats, limit: int = SAFE_LIMIT, importance: Floats | None =
         np.square(values, out=values)
         found = importance @ values
         best, error = np.where(found < error, tried, best), np.minimum(found, error)
-    return _round(weights, best, limit)
+    return _round(weights, best, limit, dither)
 
 
 def table(rows: Floats) -> Quantised:
@@ -60,5 +65,7 @@ def _scales(weights: Floats, *, axis: int, limit: int) -> Floats:
     return np.where(scales == 0, np.float32(1), scales).astype(np.float32)
 
 
-def _round(weights: Floats, scales: Floats, limit: int) -> Quantised:
-    return Quantised(np.clip(np.rint(weights / scales), -limit, limit).astype(np.int8), scales)
+def _round(weights: Floats, scales: Floats, limit: int, dither: np.random.Generator | None = None) -> Quantised:
+    steps = weights / scales
+    whole = np.rint(steps) if dither is None else np.floor(steps + dither.random(steps.shape, np.float32))
+    return Quantised(np.clip(whole, -limit, limit).astype(np.int8), scales)

@@ -4,7 +4,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from rerankd.convert.convert import WATCHED_FILE
 from rerankd.convert.eight_bits import EightBits
 from rerankd.convert.formats import Format, FullPrecision
 from rerankd.convert.quantise import FULL_LIMIT, SAFE_LIMIT
+from rerankd.convert.weights import Floats
 from rerankd.engines.base import Array, Encoding, Engine, EngineFactory, Graph
 from rerankd.errors import EngineFailure, ModelLoadError
 from rerankd.families.base import Reader
@@ -35,30 +36,38 @@ class NoEightBits(ModelLoadError):
     """There is no int8 of this model: its graph does not run here."""
 
 
-def make_eight_bits(folder: Path, write: Write, reader: Reader, factory: EngineFactory, say: Say) -> Note:
+def make_eight_bits(
+    folder: Path, write: Write, reader: Reader, factory: EngineFactory, say: Say, *, weight_limit: int | None = None
+) -> Note:
     """Write an int8 graph into an empty folder and measure it against fp32, which is written for that and removed.
 
-    `reader` must keep nothing between requests: states cached from one graph would pass for the other's.
+    `reader` must keep nothing between requests: states cached from one graph would pass for the other's. With a
+    `weight_limit` the graph is made for other CPUs than this one.
 
     Raises:
         NoEightBits: the engine cannot run it.
         ModelLoadError: the model cannot be written at all.
     """
-    limit = FULL_LIMIT if machine.sums_bytes_exactly() else SAFE_LIMIT
+    limit = weight_limit or (FULL_LIMIT if machine.sums_bytes_exactly() else SAFE_LIMIT)
     # Inside the folder, so that the weights go where there is meant to be room for them.
     with tempfile.TemporaryDirectory(dir=folder, prefix="fp32-") as temporary:
-        say("writing fp32", 0, 1)
-        watched = FullPrecision(watched=True)
-        reference = write(Path(temporary), watched)
-        say("looking at states", 0, 1)
-        texts = encodings(reader, trial.fitted())
-        seen = calibration.observe(Path(temporary) / WATCHED_FILE, watched.inputs, texts, machine.usable_cores())
+        reference, seen = observe(Path(temporary), write, reader, say)
         full = factory.open(reference)
         try:
             truth = score(reader, full, "scoring the built-in texts in fp32", say)
             return _fit(_Trial(reader, factory, full, truth), folder, write, EightBits(seen, limit), say)
         finally:
             full.close()
+
+
+def observe(folder: Path, write: Write, reader: Reader, say: Say) -> tuple[Graph, Mapping[str, Floats]]:
+    """Write the fp32 graph into an empty folder; return it, and the states that its layers met: see `EightBits`."""
+    say("writing fp32", 0, 1)
+    watched = FullPrecision(watched=True)
+    reference = write(folder, watched)
+    say("looking at states", 0, 1)
+    texts = encodings(reader, trial.fitted())
+    return reference, calibration.observe(folder / WATCHED_FILE, watched.inputs, texts, machine.usable_cores())
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,4 +79,7 @@ def _matrix(table: Mapping[str, NDArray[Any]], stem: str) -> Floats:
     whole = table.get(f"{stem}.weight")
     if whole is None:
         whole = table[f"{stem}.weight_int8"].astype(np.float32) * table[f"{stem}.scales"]
+        smoothing = table.get(f"{stem}.smoothing")  # what states are multiplied by before; plain graphs have none
+        if smoothing is not None:
+            whole = smoothing[:, np.newaxis] * whole
     return whole.T

@@ -7,18 +7,20 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from tokenizers import Tokenizer
 
-from rerankd.convert import quantise
 from rerankd.convert.convert import write_encoder
-from rerankd.convert.formats import Precision
+from rerankd.convert.eight_bits import EightBits
+from rerankd.convert.formats import Format, Precision
+from rerankd.convert.quantise import SAFE_LIMIT
+from rerankd.engines.base import Graph
 from rerankd.errors import ModelLoadError, UnsupportedModel
 from rerankd.families.base import Snapshot
-from rerankd.families.late_interaction import LateInteractionConfig
+from rerankd.families.late_interaction import FAMILY, LateInteractionConfig
+from rerankd.models import precision as eight_bits
 from rerankd.training.calibration import Calibration
 from rerankd.training.encoder import Encoder, Shape
 from rerankd.training.graph_weights import read_graph
@@ -67,17 +69,17 @@ def write_model(
     Everything that training did not change is taken from the folder it started from.
     """
     tensors = {name: one.detach().float().cpu() for name, one in model.encoder.state_dict().items()}
-    written = _on_grid(tensors) if precision == "int8" else tensors
     config = cast("dict[str, Any]", json.loads((start / "config.json").read_text("utf-8")))
     with tempfile.TemporaryDirectory(dir=folder) as place:
         temporary = Path(place)
-        save_file({name: one.contiguous() for name, one in written.items()}, temporary / "model.safetensors")
+        save_file({name: one.contiguous() for name, one in tensors.items()}, temporary / "model.safetensors")
+        (temporary / "tokenizer.json").write_bytes((start / "tokenizer.json").read_bytes())
         shape: dict[str, JsonValue] = {**asdict(model.encoder.shape)}
-        files = frozenset({"model.safetensors"})
-        graph = write_encoder(Snapshot(temporary, {**_BERT, **shape}, files), temporary, precision)
+        weights = Snapshot(temporary, {**_BERT, **shape}, frozenset({"model.safetensors"}))
+        number_format = _eight_bits(weights, config) if precision == "int8" else None
+        graph = write_encoder(weights, temporary, number_format)
         halves = {name: one.half().contiguous() for name, one in tensors.items()}
         save_file(halves, temporary / WEIGHTS)
-        (temporary / "tokenizer.json").write_bytes((start / "tokenizer.json").read_bytes())
         for name in ("model.onnx.data", "model.onnx", WEIGHTS, "tokenizer.json"):
             (temporary / name).replace(folder / name)
         config["graph"] = {"file": "model.onnx", "precision": graph.precision}
@@ -87,21 +89,16 @@ def write_model(
         (temporary / "config.json").replace(folder / "config.json")
 
 
-def _on_grid(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Round the layers' matrices to eight bits at random, up as often as the remainder says: right on average.
+def _eight_bits(weights: Snapshot, config: Mapping[str, JsonValue]) -> EightBits:
+    """Fit to the built-in texts as `rerankd convert` does; seven bits, for the folder may be served elsewhere."""
+    reader = FAMILY.open(Snapshot(weights.folder, config, frozenset()), max_tokens=None, cache_bytes=0)
 
-    What starts out of eight bits lies on the grid already, and most of what training adds is less than half a step: the
-    nearest value would be the old one, and the training lost.
-    """
-    rng = np.random.default_rng(0)
-    found = dict(tensors)
-    for name, one in tensors.items():
-        if one.ndim == 2 and name.startswith("encoder."):
-            matrix = one.numpy().T
-            scales = quantise.matrix(matrix).scales
-            steps = np.floor(matrix / scales + rng.random(matrix.shape, np.float32))
-            found[name] = torch.from_numpy(np.ascontiguousarray((steps * scales).T))
-    return found
+    def write(folder: Path, number_format: Format) -> Graph:
+        return write_encoder(weights, folder, number_format)
+
+    with tempfile.TemporaryDirectory(dir=weights.folder) as place:
+        _, seen = eight_bits.observe(Path(place), write, reader, lambda *_: None)
+    return EightBits(seen, SAFE_LIMIT, dither=True)
 
 
 def _weights(folder: Path, graph: str) -> dict[str, torch.Tensor]:

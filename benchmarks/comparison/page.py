@@ -46,7 +46,12 @@ _SECTIONS: Mapping[str, _Section] = {
         "infinity's optimum engine gives BERT models no token types (`return_token_type_ids=False` in its source), "
         "which is why its scores differ there.",
     ),
-    "int8": _Section("int8 against fp32", "benchmarks/int8_gain.py", "rerankd in process, both precisions in turn."),
+    "int8": _Section(
+        "int8 against fp32",
+        "benchmarks/int8_gain.py",
+        "Graph against graph in process, in turn. Random weights agree badly, and of such a model rerankd would leave "
+        "a fifth of the layers in fp32, or all of it; with real weights every layer passed in eight bits.",
+    ),
     "memory": _Section(
         "Memory",
         "benchmarks/memory.py",

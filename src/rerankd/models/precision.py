@@ -60,7 +60,11 @@ def make_eight_bits(
             full.close()
 
 
-def observe(folder: Path, write: Write, reader: Reader, say: Say) -> tuple[Graph, Mapping[str, Floats]]:
+def _unheard(_step: str, _done: int, _of: int) -> None:
+    """Say nothing."""
+
+
+def observe(folder: Path, write: Write, reader: Reader, say: Say = _unheard) -> tuple[Graph, Mapping[str, Floats]]:
     """Write the fp32 graph into an empty folder; return it, and the states that its layers met: see `EightBits`."""
     say("writing fp32", 0, 1)
     watched = FullPrecision(watched=True)
@@ -85,7 +89,7 @@ def _fit(work: _Trial, folder: Path, write: Write, number_format: EightBits, say
     note: Note | None = None
     for share in _LEFT_OUT:
         say("fitting int8", 0, 1)
-        number_format = replace(number_format, full=_worst(number_format, share))
+        number_format = replace(number_format, full=hurt_most(number_format, share))
         note = _measure(work, write(folder, number_format), number_format, say)
         if note.eight_bits is not None and note.eight_bits.agreement.passes:
             return note
@@ -145,6 +149,7 @@ def encodings(reader: Reader, requests: Sequence[trial.Request]) -> Sequence[Enc
     return [encoding for request in requests for encoding in reader.read(request.query, request.documents).encodings]
 
 
-def _worst(number_format: EightBits, share: float) -> frozenset[str]:
+def hurt_most(number_format: EightBits, share: float) -> frozenset[str]:
+    """Name the share of the layers fitted so far whose outputs eight bits change most."""
     by_error = sorted(number_format.fits, key=lambda stem: -number_format.fits[stem].error)
     return frozenset(by_error[: math.ceil(share * len(by_error))])

@@ -97,7 +97,7 @@ def _eight_bits(weights: Snapshot, config: Mapping[str, JsonValue]) -> EightBits
         return write_encoder(weights, folder, number_format)
 
     with tempfile.TemporaryDirectory(dir=weights.folder) as place:
-        _, seen = eight_bits.observe(Path(place), write, reader, lambda *_: None)
+        _, seen = eight_bits.observe(Path(place), write, reader)
     return EightBits(seen, SAFE_LIMIT, dither=True)
 
 

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 START_TIMEOUT_S = 60
 
@@ -29,10 +31,25 @@ class Server:
         return self.process.wait(30)
 
 
+def workers(server: Server) -> list[psutil.Process]:
+    """Return the processes that answer for a server of several."""
+    found: list[psutil.Process] = []
+    for child in psutil.Process(server.process.pid).children():
+        with suppress(psutil.NoSuchProcess):  # a zombie is one, too
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
 @contextmanager
-def serving(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Generator[Server]:
-    """Run `rerankd serve` on a free port until the block ends; yields once the model is ready."""
-    command = [sys.executable, "-m", "rerankd", "serve", "--port", "0", "--logging.format", "json", *arguments]
+def serving(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> Generator[Server]:
+    """Run `rerankd serve` on a free port until the block ends; yields once the model is ready.
+
+    `within` is a command that becomes the one written after it, such as `unshare`.
+    """
+    command = [*within, sys.executable, "-m", "rerankd", "serve", "--port", "0", "--logging.format", "json", *arguments]
     process = subprocess.Popen(
         command,
         cwd=cwd,

@@ -51,6 +51,12 @@ class ValkeyProcess:
             self._process.wait(20)
             self._process = None
 
+    def size(self) -> int:
+        """Return how many keys it holds."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall(b"DBSIZE\r\n")
+            return int(connection.recv(32).strip().removeprefix(b":"))
+
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)

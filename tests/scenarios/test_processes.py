@@ -13,7 +13,7 @@ import httpx2
 import psutil
 import pytest
 
-from live import Server, serving
+from live import serving, workers
 
 DOCUMENTS = ["bananas are yellow", "Paris is the capital of France"]
 
@@ -37,15 +37,6 @@ def answered(url: str) -> float:
 
 def ready(url: str) -> float:
     return numbers(url).get('rerankd_model_state{model="rerankd-zh-en",state="ready"}', 0.0)
-
-
-def workers(server: Server) -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    for child in psutil.Process(server.process.pid).children():
-        with suppress(psutil.NoSuchProcess):  # a zombie is one, too
-            if "spawn_main" in " ".join(child.cmdline()):
-                found.append(child)
-    return found
 
 
 def gone(process: psutil.Process) -> bool:

@@ -69,7 +69,14 @@ def supervise(settings: Settings, sockets: Sequence[socket.socket], answer: Call
         ConfigError: a process could not start; it has said why.
     """
     with tempfile.TemporaryDirectory(prefix="rerankd-metrics-") as folder:
-        metrics_files.stand_in(Path(folder), "main")
+        try:
+            metrics_files.prepare(Path(folder), settings.server.processes)
+            metrics_files.stand_in(Path(folder), "main")
+        except OSError as error:
+            raise ConfigError(
+                f"the temporary folder takes no files ({error.strerror}), and several processes count in some: free "
+                "some disk space, or set TMPDIR to a folder with room"
+            ) from error
         numbers = range(settings.server.processes)
         parts = [Part(number, divided(settings, number), sockets, Path(folder), answer) for number in numbers]
         crew = _Crew([_Seat(part) for part in parts])
@@ -138,7 +145,10 @@ class _Crew:
         if process is None:
             return
         process.join()
-        metrics_files.forget(seat.part.folder, seat.part.number)
+        try:
+            metrics_files.forget(seat.part.folder, seat.part.number)
+        except OSError as error:  # its gauges stay until another takes its place
+            _logger.warning("the metrics of process %d cannot be reset: %s", seat.part.number, error.strerror)
         if self.stopping is not None:
             return
         if process.exitcode == COULD_NOT_START:

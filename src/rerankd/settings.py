@@ -183,7 +183,9 @@ class LimitsSettings(_Section):
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """Seconds after which a request is answered with an error."""
     per_key: tuple[str, ...] = ()
-    """What one API key may use: 600 requests/minute, 100000 pairs/hour, 50000000 tokens/day. None: no bound."""
+    """What one API key may use: 600 requests/minute, 100000 pairs/hour, 50000000 tokens/day. None: no bound. A key of
+
+    the keys file may have limits of its own (`rerankd keys limit`)."""
     per_address: tuple[str, ...] = ()
     """The same for one IPv4 address, or IPv6 network of 64 bits, with or without a key."""
     storage: Annotated[str, Field(min_length=1)] = "memory://"

@@ -306,12 +306,14 @@ class Scope(StrEnum):
 class Caller:
     """Who asks, after authentication. `name` is safe to log; the key itself never comes this far.
 
-    `anonymous`: no key was asked for, so that the name says nothing about who it is.
+    `anonymous`: no key was asked for, so that the name says nothing about who it is. `limits` are its own, as people
+    write them ("600 requests/minute").
     """
 
     name: str = "anonymous"
     scopes: frozenset[Scope] = frozenset({Scope.RERANK, Scope.METRICS})
     anonymous: bool = True
+    limits: tuple[str, ...] = ()
 
 
 class Unit(StrEnum):

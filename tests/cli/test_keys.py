@@ -39,6 +39,24 @@ def test_scopes_and_expiry_are_kept_and_listed(run: Run) -> None:
     assert (record.expires - record.created).days == 90
 
 
+def test_limits_of_its_own_are_kept_listed_changed_and_taken_back(run: Run) -> None:
+    own = ("--limit", "600 Requests per minute", "--limit", "5 pairs/day")
+    made = json.loads(run("keys", "new", "a", *own, "--file", "k", "--json").out)
+    run("keys", "new", "b", "--file", "k")
+    assert made["limits"] == ["600 requests/minute", "5 pairs/day"]
+    assert run("keys", "list", "--file", "k").out.splitlines()[0].endswith("600 requests/minute, 5 pairs/day")
+    for limits in (("7 tokens/10 seconds",), ()):
+        assert run("keys", "limit", "a", *limits, "--file", "k").code == 0
+        first, second = keys_file.read(Path("k")).records
+        assert (first.limits, second.limits) == (limits, ())
+        assert load_keys(AuthSettings(keys_file=Path("k"))).caller({"x-api-key": made["key"]}).limits == limits
+    assert run("keys", "limit", "nobody", "--file", "k").code == 3
+    for refused in (("limit", "a", "many"), ("new", "c", "--limit", "0 requests/minute")):
+        wrong = run("keys", *refused, "--file", "k")
+        assert wrong.code == 2
+        assert "such as 600 requests/minute" in wrong.err
+
+
 def test_a_revoked_key_is_gone_and_an_unknown_one_is_named(run: Run) -> None:
     run("keys", "new", "a", "--file", "k")
     assert run("keys", "revoke", "a", "--file", "k").code == 0

@@ -1,13 +1,20 @@
 """Limits per key and per address, as a caller meets them."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import httpx2
 import pytest
 from pydantic import SecretStr
 
 from fake_service import FakeService
 from http_app import DOCUMENTS, QUERY, opened
+from rerankd.errors import ConfigError
 from rerankd.http.app import create_app
+from rerankd.keys import file as keys_file
+from rerankd.keys.record import new_key
 from rerankd.settings import AuthSettings, LimitsSettings, ServerSettings, Settings
+from rerankd.types import Scope
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +38,7 @@ async def test_each_answer_tells_how_the_caller_stands_and_the_last_when_to_come
         assert [answer.headers[name] for answer in answers] == ["1", "0", "0"]
     assert {answer.headers["ratelimit-limit"] for answer in answers} == {"2"}
     assert {answer.headers["ratelimit-policy"] for answer in answers} == {'2;w=60;comment="requests"'}
-    assert 0 < int(answers[2].headers["ratelimit-reset"]) <= int(answers[2].headers["retry-after"]) <= 60
+    assert 0 < int(answers[2].headers["retry-after"]) <= int(answers[2].headers["ratelimit-reset"]) <= 120
     assert answers[2].json()["error"]["kind"] == "rate_limited"
     assert (other.status_code, other.headers["ratelimit-remaining"]) == (200, "1")
     assert len(service.asked) == 3
@@ -44,6 +51,34 @@ async def test_the_quota_of_which_least_is_left_is_told() -> None:
         refused = await http.post("/v1/rerank", json=BODY, headers={"x-api-key": "one"})
         never = await http.post("/v1/rerank", json={**BODY, "documents": DOCUMENTS * 2}, headers={"x-api-key": "one"})
     assert (refused.status_code, never.status_code) == (429, 413)
+
+
+async def test_a_key_of_the_keys_file_has_limits_of_its_own(tmp_path: Path) -> None:
+    file, keys = tmp_path / "keys", dict[str, str]()
+    for name, own in (("large", ("3 requests/minute",)), ("usual", ())):
+        keys[name], record = new_key(name, scopes=[Scope.RERANK], created=datetime.now(UTC), limits=own)
+        keys_file.add(file, record)
+    settings = Settings(auth=AuthSettings(keys_file=file), limits=LimitsSettings(per_key=("1 requests/minute",)))
+    async with opened(FakeService(), settings) as http:
+        for name, limit in (("large", 3), ("usual", 1)):
+            answers = [await http.post("/v1/rerank", json=BODY, headers={"x-api-key": keys[name]}) for _ in range(4)]
+            assert [answer.status_code for answer in answers] == [200] * limit + [429] * (4 - limit)
+            assert {answer.headers["ratelimit-limit"] for answer in answers} == {str(limit)}
+
+
+async def test_limits_of_keys_hold_where_there_are_none_for_all(tmp_path: Path) -> None:
+    key, record = new_key("a", scopes=[Scope.RERANK], created=datetime.now(UTC), limits=("1 requests/minute",))
+    keys_file.add(tmp_path / "keys", record)
+    async with opened(FakeService(), Settings(auth=AuthSettings(keys_file=tmp_path / "keys"))) as http:
+        answers = [await http.post("/v1/rerank", json=BODY, headers={"x-api-key": key}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+
+
+def test_a_limit_of_a_key_that_is_none_is_said_at_the_start_with_its_key(tmp_path: Path) -> None:
+    _, record = new_key("a", scopes=[Scope.RERANK], created=datetime.now(UTC), limits=("many",))
+    keys_file.add(tmp_path / "keys", record)
+    with pytest.raises(ConfigError, match=r"the API key 'a': limit 'many' is none"):
+        create_app(FakeService(), Settings(auth=AuthSettings(keys_file=tmp_path / "keys")))
 
 
 async def test_tokens_that_were_read_are_charged_afterwards() -> None:

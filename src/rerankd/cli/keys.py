@@ -1,4 +1,4 @@
-"""`rerankd keys`: make, list and revoke API keys. A running server notices within a second."""
+"""`rerankd keys`: make, list, limit and revoke API keys. A running server notices within a second."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 
-_COLUMNS = (Column("name"), Column("id"), Column("scopes"), Column("created"), Column("expires"), Column("state"))
+_COLUMNS = (Column("name"), Column("id"), Column("scopes"), Column("created"), Column("expires"), Column("state"),
+            Column("limits"))  # fmt: skip
 _DAYS = re.compile(r"([1-9][0-9]{0,4})d")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
@@ -28,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 @debug_option
 @click.pass_context
 def keys(context: click.Context) -> None:
-    """Make, list and revoke API keys."""
+    """Make, list, limit and revoke API keys."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -51,12 +52,26 @@ def _file_option(decorated: _Decorated) -> _Decorated:
     help="What the key opens; may be repeated. admin alone does not rank.",
 )
 @click.option("--expires", metavar="WHEN", help="The last day (2027-01-31, in UTC), or a number of days (90d).")
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="LIMIT",
+    help='A limit of its own, such as "600 requests/minute", instead of those of limits.per_key; may be repeated.',
+)
 @_file_option
 @config_option
 @json_option
 @debug_option
 def new(
-    *, name: str, scopes: Sequence[str], expires: str | None, file: Path | None, config_file: Path | None, as_json: bool
+    *,
+    name: str,
+    scopes: Sequence[str],
+    expires: str | None,
+    limits: Sequence[str],
+    file: Path | None,
+    config_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Make a key for NAME and print it: this once, for only its digest is kept."""
     from rerankd.keys import file as keys_file
@@ -67,7 +82,11 @@ def new(
     now = datetime.now(UTC).replace(microsecond=0)
     where = _file(file, config_file)
     key, record = new_key(
-        name, scopes=[Scope(scope) for scope in scopes], created=now, expires=_end(expires, now) if expires else None
+        name,
+        scopes=[Scope(scope) for scope in scopes],
+        created=now,
+        expires=_end(expires, now) if expires else None,
+        limits=_checked(limits),
     )
     keys_file.add(where, record)
     if as_json:
@@ -97,6 +116,23 @@ def list_keys(file: Path | None, config_file: Path | None, as_json: bool) -> Non
 
 @keys.command()
 @click.argument("name_or_id", metavar="NAME")
+@click.argument("limits", metavar="[LIMIT]...", nargs=-1)
+@_file_option
+@config_option
+@debug_option
+def limit(name_or_id: str, limits: Sequence[str], file: Path | None, config_file: Path | None) -> None:
+    """Give a key limits of its own, such as "600 requests/minute"; without any, those of all keys again.
+
+    A limit of its own stands in place of those of limits.per_key in the same unit (requests, pairs or tokens).
+    """
+    from rerankd.keys import file as keys_file
+
+    record = keys_file.limit(_file(file, config_file), name_or_id, _checked(limits))
+    note(f"{record.name} ({record.id}): {', '.join(record.limits) or 'the limits of all keys'}.")
+
+
+@keys.command()
+@click.argument("name_or_id", metavar="NAME")
 @_file_option
 @config_option
 @debug_option
@@ -113,6 +149,16 @@ def _file(file: Path | None, config_file: Path | None) -> Path:
     if found is None:
         raise click.UsageError("Say which file: --file keys.txt, or set auth.keys_file (RERANKD_AUTH__KEYS_FILE).")
     return found
+
+
+def _checked(limits: Sequence[str]) -> Sequence[str]:
+    from rerankd.errors import ConfigError
+    from rerankd.service.quotas import read_quota
+
+    try:
+        return [read_quota(text).text for text in limits]
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param_hint="LIMIT") from error
 
 
 def _end(text: str, now: datetime) -> datetime:
@@ -132,7 +178,7 @@ def _end(text: str, now: datetime) -> datetime:
 
 def _row(record: "KeyRecord") -> tuple[str, ...]:
     return (record.name, record.id, ", ".join(sorted(record.scopes)), _day(record.created) or "-",
-            _day(record.expires) or "never", _state(record))  # fmt: skip
+            _day(record.expires) or "never", _state(record), ", ".join(record.limits) or "-")  # fmt: skip
 
 
 def _facts(record: "KeyRecord") -> dict[str, JsonValue]:
@@ -142,6 +188,7 @@ def _facts(record: "KeyRecord") -> dict[str, JsonValue]:
         "scopes": sorted(record.scopes),
         "created": record.created.isoformat() if record.created else None,
         "expires": record.expires.isoformat() if record.expires else None,
+        "limits": list(record.limits),
         "state": _state(record),
     }
 

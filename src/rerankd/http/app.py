@@ -63,7 +63,7 @@ def create_app(
     directory = load_all() if directory is None else directory
     endpoint = RerankEndpoint(service, settings, directory, keys)
     gets = (*_gets(service, settings, keys, directory, companions), *docs.routes(directory, keys))
-    quotas = usage.open_quotas(settings.limits)
+    quotas = usage.open_quotas(settings.limits, keys_may_have_own=settings.auth.keys_file is not None)
     posts = (*_posts(endpoint, directory, quotas), *admin.routes(service, settings, keys))
     tracer = _tracer(settings.tracing)
     app = FastAPI(

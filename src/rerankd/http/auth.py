@@ -59,14 +59,14 @@ class Keys:
         if scope not in valid[0].scopes:
             opens = ", ".join(sorted(valid[0].scopes))
             raise NotAllowed(f"the API key {valid[0].name!r} opens {opens}, and this needs {scope.value}")
-        return Caller(valid[0].name, valid[0].scopes, anonymous=False)
+        return Caller(valid[0].name, valid[0].scopes, anonymous=False, limits=valid[0].limits)
 
 
 def load_keys(settings: AuthSettings) -> Keys:
     """Collect the keys of the settings and of the keys file.
 
     Raises:
-        ConfigError: the file cannot be read or holds no key.
+        ConfigError: the file cannot be read or holds no key, or the limits of one cannot be understood.
     """
     salt = secrets.token_bytes(SALT_BYTES)
     _refuse_none(settings, _from_file(settings))
@@ -86,6 +86,7 @@ def read_keys(settings: AuthSettings) -> list[str]:
 
 def _records(settings: AuthSettings, salt: bytes) -> Sequence[KeyRecord]:
     lines = _from_file(settings)
+    _check_limits(lines.records)
     everything = frozenset(Scope)
     chosen = [(key, ORDINARY) for key in (*_in_settings(settings), *lines.clear)]
     admins = [key.get_secret_value().strip() for key in settings.admin_keys]
@@ -105,6 +106,19 @@ def _in_settings(settings: AuthSettings) -> list[str]:
 
 def _from_file(settings: AuthSettings) -> KeyLines:
     return keys_file.read(settings.keys_file) if settings.keys_file is not None else KeyLines()
+
+
+def _check_limits(records: Sequence[KeyRecord]) -> None:
+    """Refuse limits that are none now, not when their key comes."""
+    if any(record.limits for record in records):
+        from rerankd.service.quotas import read_quota  # a tenth of a second of a start
+
+        for record in records:
+            for text in record.limits:
+                try:
+                    read_quota(text)
+                except ConfigError as error:
+                    raise ConfigError(f"the API key {record.name!r}: {error}") from error
 
 
 def _refuse_none(settings: AuthSettings, lines: KeyLines) -> None:

@@ -18,13 +18,13 @@ _IPV6_SITE_BITS = 64
 """A home or a virtual machine usually has all addresses of such a network."""
 
 
-def open_quotas(settings: LimitsSettings) -> "Quotas | None":
-    """Read the quotas of the settings; None where there are none, so that nothing is counted.
+def open_quotas(settings: LimitsSettings, *, keys_may_have_own: bool = False) -> "Quotas | None":
+    """Read the quotas of the settings; None where there are none and can be none, so that nothing is counted.
 
     Raises:
         ConfigError: one of them, or the place to count in, cannot be understood.
     """
-    if not settings.per_key and not settings.per_address:
+    if not settings.per_key and not settings.per_address and not keys_may_have_own:
         return None
     # Only now: the library is a tenth of a second of a start.
     from rerankd.service.counters import open_counters
@@ -53,7 +53,7 @@ class Meter:
         await self._account.take(Unit.REQUESTS, 1)
         caller = who()
         if not caller.anonymous:
-            await self._account.identify(caller.name)
+            await self._account.identify(caller.name, caller.limits)
         return caller
 
     async def take_pairs(self, pairs: int) -> None:

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -61,16 +61,32 @@ def remove(file: Path, name_or_id: str) -> KeyRecord:
     Raises:
         ConfigError: there is none, or the file cannot be read or written.
     """
-    if not file.exists():
-        raise ConfigError(f"there is no keys file {file.name!r}")
-    with _changing(file) as lines:
-        records = _parsed(lines, file.name).records
-        found = next((record for record in records if name_or_id in {record.name, record.id}), None)
-        if found is None:
-            names = ", ".join(record.name for record in records) or "none"
-            raise ConfigError(f"no key is called {name_or_id!r} (there are: {names})")
+    with _changing(file, known=True) as lines:
+        found = _find(lines, file.name, name_or_id)
         lines[:] = [line for line in lines if not line.startswith("{") or _record(line).id != found.id]
         return found
+
+
+def limit(file: Path, name_or_id: str, limits: Sequence[str]) -> KeyRecord:
+    """Give a key limits of its own, or with none of them those of all; return its record as it is now.
+
+    Raises:
+        ConfigError: there is no such key, or the file cannot be read or written.
+    """
+    with _changing(file, known=True) as lines:
+        found = _find(lines, file.name, name_or_id)
+        changed = replace(found, limits=tuple(limits))
+        lines[:] = [_line(changed) if line.startswith("{") and _record(line).id == found.id else line for line in lines]
+        return changed
+
+
+def _find(lines: Iterable[str], file: str, name_or_id: str) -> KeyRecord:
+    records = _parsed(lines, file).records
+    found = next((record for record in records if name_or_id in {record.name, record.id}), None)
+    if found is None:
+        names = ", ".join(record.name for record in records) or "none"
+        raise ConfigError(f"no key is called {name_or_id!r} (there are: {names})")
+    return found
 
 
 def _lines(file: Path) -> list[str]:
@@ -98,6 +114,9 @@ def _parsed(lines: Iterable[str], name: str) -> KeyLines:
 def _record(line: str) -> KeyRecord:
     fields = cast("dict[str, str]", json.loads(line))
     scopes = cast("Sequence[str]", fields["scopes"])
+    limits = cast("object", fields.get("limits", []))
+    if not isinstance(limits, list) or not all(isinstance(each, str) for each in cast("list[object]", limits)):
+        raise TypeError("limits that are no list of texts")
     times = [datetime.fromisoformat(text) if (text := fields.get(at)) else None for at in ("created", "expires")]
     if any(time is not None and time.tzinfo is None for time in times):
         raise ValueError("a time without a zone")
@@ -109,6 +128,7 @@ def _record(line: str) -> KeyRecord:
         scopes=frozenset(Scope(scope) for scope in scopes),
         created=times[0],
         expires=times[1],
+        limits=tuple(cast("list[str]", limits)),
     )
 
 
@@ -122,12 +142,19 @@ def _line(record: KeyRecord) -> str:
         "salt": record.salt.hex(),
         "hmac_sha256": record.digest.hex(),
     }
+    if record.limits:
+        fields["limits"] = list(record.limits)
     return json.dumps(fields, ensure_ascii=False)
 
 
 @contextmanager
-def _changing(file: Path) -> Generator[list[str]]:
-    """Hand out the lines and write them back as one step: no other program's change is lost, no half file is seen."""
+def _changing(file: Path, *, known: bool = False) -> Generator[list[str]]:
+    """Hand out the lines and write them back as one step: no other program's change is lost, no half file is seen.
+
+    `known`: the file has to be there.
+    """
+    if known and not file.exists():
+        raise ConfigError(f"there is no keys file {file.name!r}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT_S):

@@ -25,7 +25,8 @@ ORDINARY = frozenset({Scope.RERANK, Scope.METRICS})
 class KeyRecord:
     """A key by its digest. `id` is the part of the key that may be shown; "" where somebody chose the key himself.
 
-    `created` and `expires` are times with a zone; None is unknown, and never.
+    `created` and `expires` are times with a zone; None is unknown, and never. `limits` hold for this key instead of
+    those of `limits.per_key` that count the same.
     """
 
     name: str
@@ -35,6 +36,7 @@ class KeyRecord:
     scopes: frozenset[Scope] = ORDINARY
     created: datetime | None = None
     expires: datetime | None = None
+    limits: tuple[str, ...] = ()
 
     def expired(self, now: datetime) -> bool:
         """Whether it no longer opens anything."""
@@ -42,13 +44,18 @@ class KeyRecord:
 
 
 def new_key(
-    name: str, *, scopes: Iterable[Scope], created: datetime, expires: datetime | None = None
+    name: str,
+    *,
+    scopes: Iterable[Scope],
+    created: datetime,
+    expires: datetime | None = None,
+    limits: Iterable[str] = (),
 ) -> tuple[str, KeyRecord]:
     """Make a key; return it, for the one time that it is shown, and its record."""
     id_ = secrets.token_hex(6)
     key = f"rk_{id_}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     salt = secrets.token_bytes(SALT_BYTES)
-    return key, KeyRecord(name, digest(key, salt), salt, id_, frozenset(scopes), created, expires)
+    return key, KeyRecord(name, digest(key, salt), salt, id_, frozenset(scopes), created, expires, tuple(limits))
 
 
 def chosen_key(key: str, name: str, salt: bytes, scopes: frozenset[Scope] = ORDINARY) -> KeyRecord:

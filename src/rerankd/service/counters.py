@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
-from time import time
+from dataclasses import dataclass
+from time import monotonic, time
 from typing import Protocol, cast
 
 from limits.aio.storage import RedisStorage
@@ -20,14 +22,20 @@ _CLOSE_TIMEOUT_S = 1.0
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """Uses in the window of which `into_s` seconds have passed, and in the one before it."""
+
+    previous: int
+    current: int
+    into_s: float
+
+
 class Counters(Protocol):
-    """Counts, each by its name."""
+    """Counts, each by its name, in windows that follow one another."""
 
-    async def add(self, name: str, amount: int, *, window_s: int) -> tuple[int, float]:
-        """Add to a counter; return what it stands at, and when its window ends (seconds since 1970).
-
-        The first amount above 0 opens the window. An amount below 0 takes back.
-        """
+    async def add(self, name: str, amount: int, *, window_s: int) -> Uses:
+        """Add to a counter's window of now; return how it stands then. An amount below 0 takes back."""
         ...
 
     async def close(self) -> None:
@@ -62,27 +70,33 @@ def open_counters(url: str, *, timeout_s: float = _TIMEOUT_S) -> Counters:
 
 
 class MemoryCounters:
-    """Counts of this process, at most `MOST_COUNTERS` of them. Used on the event loop only."""
+    """Counts of this process, at most `MOST_COUNTERS` of them. Used on the event loop only.
 
-    def __init__(self, most: int = MOST_COUNTERS) -> None:
+    A counter's windows begin with its first use. `now` tells seconds.
+    """
+
+    def __init__(self, most: int = MOST_COUNTERS, now: Callable[[], float] = monotonic) -> None:
         self._most = most
-        self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._now = now
+        self._counts: OrderedDict[str, tuple[int, int, float]] = OrderedDict()
 
-    async def add(self, name: str, amount: int, *, window_s: int) -> tuple[int, float]:
+    async def add(self, name: str, amount: int, *, window_s: int) -> Uses:
         """Add, see `Counters`."""
-        now = time()
-        count, ends = self._counts.get(name, (0, 0.0))
-        if ends <= now:
-            count, ends = 0, now + window_s
-        count = max(count + amount, 0)
-        if count:
-            self._counts[name] = count, ends
+        now = self._now()
+        previous, current, began = self._counts.get(name, (0, 0, now))
+        passed = int((now - began) // window_s)
+        if passed:
+            previous, current = current if passed == 1 else 0, 0
+            began = began + passed * window_s if previous else now
+        current = max(current + amount, 0)
+        if previous or current:
+            self._counts[name] = previous, current, began
             self._counts.move_to_end(name)
         else:
             self._counts.pop(name, None)
         if len(self._counts) > self._most:
             self._counts.popitem(last=False)
-        return count, ends
+        return Uses(previous, current, now - began)
 
     async def close(self) -> None:
         """Forget them."""
@@ -93,7 +107,10 @@ class MemoryCounters:
 
 
 class SharedCounters:
-    """Counts in Redis. While that is slow or gone this process counts for itself, and nobody waits for it."""
+    """Counts in Redis. While that is slow or gone this process counts for itself, and nobody waits for it.
+
+    Windows begin at multiples of their length since 1970, the same for all servers, whose clocks have to agree.
+    """
 
     def __init__(self, storage: RedisStorage, timeout_s: float) -> None:
         self._storage = storage
@@ -105,7 +122,7 @@ class SharedCounters:
         """Whether Redis does not answer, and this process counts for itself."""
         return self._breaker.open
 
-    async def add(self, name: str, amount: int, *, window_s: int) -> tuple[int, float]:
+    async def add(self, name: str, amount: int, *, window_s: int) -> Uses:
         """Add, see `Counters`; here where Redis does not answer."""
         found = await self._breaker.ask(lambda: self._add(name, amount, window_s), None)
         return found or await self._own.add(name, amount, window_s=window_s)
@@ -119,10 +136,11 @@ class SharedCounters:
                 # `limits` has no end of its own; every client that it knows has this one.
                 await cast("_Closes", self._storage.bridge.get_connection()).aclose()  # pyright: ignore[reportAttributeAccessIssue]
 
-    async def _add(self, name: str, amount: int, window_s: int) -> tuple[int, float]:
-        count = await (self._storage.incr(name, window_s, amount) if amount else self._storage.get(name))
-        ends = await self._storage.get_expiry(name) if count else time() + window_s
-        return count, ends
+    async def _add(self, name: str, amount: int, window_s: int) -> Uses:
+        number, into_s = divmod(time(), window_s)
+        now, before = f"{name}/{int(number)}", f"{name}/{int(number) - 1}"
+        current = await (self._storage.incr(now, 2 * window_s, amount) if amount else self._storage.get(now))
+        return Uses(await self._storage.get(before), max(current, 0), into_s)
 
     async def _probe(self) -> None:
         # Not `check()`: it passes over everything, the end of its own task too.

@@ -137,13 +137,13 @@ async def test_the_reset_is_when_all_is_there_again() -> None:
 
 async def test_limits_of_its_own_stand_for_those_of_all_keys_in_the_same_unit() -> None:
     limited = quotas("1 requests/minute", "5 requests/day", "4 pairs/minute")
-    for _ in range(3):
-        account = limited.account("")
+    accounts = [limited.account("") for _ in range(3)]
+    for account in accounts:
         await account.identify("a", ("3 requests/minute",))
     with pytest.raises(RateLimited, match="3 requests/minute"):
         await limited.account("").identify("a", ("3 requests/minute",))
     with pytest.raises(RequestTooLarge, match="4 pairs/minute"):
-        await account.take(Unit.PAIRS, 5)
+        await accounts[0].take(Unit.PAIRS, 5)
     await limited.account("").identify("b")
     with pytest.raises(RateLimited, match="1 requests/minute"):
         await limited.account("").identify("b")

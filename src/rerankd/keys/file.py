@@ -133,7 +133,7 @@ def _record(line: str) -> KeyRecord:
 
 
 def _line(record: KeyRecord) -> str:
-    fields = {
+    fields: dict[str, object] = {
         "name": record.name,
         "id": record.id,
         "scopes": sorted(record.scopes),

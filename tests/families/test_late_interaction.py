@@ -19,13 +19,14 @@ from rerankd.types import JsonObject, JsonValue, ScoreType
 WIDTH = 32
 LIMIT = 12
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "q:", "d:", *(f"w{i}" for i in range(40))]
+MIX: Mapping[str, JsonValue] = {"scale": 20.0, "cosine": 0.6, "maxsim": 1.4, "bias": -1.75}
 SECTION: Mapping[str, JsonValue] = {
     "similarity": "cosine",
     "max_tokens": LIMIT,
     "special_ids": [0, 1, 2],
     "query": {"prefix": "q: ", "content_from": 2},
     "document": {"prefix": "d: ", "content_from": 2},
-    "mix": {"scale": 20.0, "cosine": 0.6, "maxsim": 1.4, "bias": -1.75},
+    "mix": MIX,
     "calibration": {"slope": 0.5, "bias": 1.0},
 }
 ODD_TEXTS = ["", "   ", "?!", "\u200d", "🎉", "\ud800", "\udfff w1", "</s> w1", "<pad>", "\x00", "w1 " * 50]
@@ -94,6 +95,27 @@ def test_raw_scores_follow_the_definition(folder: Path) -> None:
     expected = [defined_score([0, 4, 7, 8, 2], ids) for ids in ([0, 5, 9, 10, 11, 2], [0, 5, 8, 2])]
     # Codes of eight bits: each cosine is off by a few thousandths at a width of 32.
     np.testing.assert_allclose(found, expected, atol=0.08)
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("query", {"prefix": "d: ", "content_from": 2}),
+        ("document", {"prefix": "", "content_from": 2}),
+        ("query", {"prefix": "q: ", "content_from": 3}),
+        ("document", {"prefix": "d: ", "content_from": 0}),
+        ("special_ids", [0, 1]),
+        ("max_tokens", 8),
+        *(("mix", {**MIX, name: value}) for name, value in {"scale": 10, "cosine": 1, "maxsim": 1, "bias": 0}.items()),
+        ("calibration", {"slope": 1.0, "bias": 1.0}),
+        ("calibration", {"slope": 0.5, "bias": 0.0}),
+    ],
+)
+def test_no_part_of_the_definition_could_be_lost_unnoticed(folder: Path, part: str, changed: JsonValue) -> None:
+    reader = FAMILY.open(snapshot(folder, {**SECTION, part: changed}), max_tokens=None, cache_bytes=0)
+    documents = ["w3 w4 w5 w6 w7 w8 w9 w10", "w2"]
+    found, right = (score(one, "w1 w2", documents) for one in (reader, open_reader(folder)))
+    assert np.abs(found - right).max() > 0.08, "more than the test of the definition allows"
 
 
 def test_a_document_without_content_has_the_least_maxsim_and_a_query_without_content_none(folder: Path) -> None:

@@ -177,7 +177,7 @@ async def test_one_renewal_of_a_model_at_a_time(hub: HuggingFaceHub, loader: Loa
         hub.faults.append(Fault("GET /api/", times=1, silent_s=0.3))
         first = asyncio.create_task(update(pool, loader))
         await asyncio.sleep(0.1)
-        assert pool.info(NAME).updating is ModelState.DOWNLOADING
+        assert pool.info(NAME).updating is ModelState.RESOLVING
         with pytest.raises(Conflict, match="being renewed"):
             await update(pool, loader)
         with pytest.raises(Conflict):

@@ -76,8 +76,7 @@ class Loader:
     def fetch(self, entry: Entry, report: Report) -> Path:
         """Return the folder of a model's files, fetched if they are not here. Raises as `load`."""
         report(ModelState.RESOLVING)
-        report(ModelState.DOWNLOADING)
-        return obtain(entry, self.reach, report, prefer=self.prefer)
+        return obtain(entry, self.reach, downloading(report), prefer=self.prefer)
 
     @property
     def reach(self) -> Access:
@@ -92,7 +91,7 @@ class Loader:
         family_name, family = recognise(snapshot, entry.card.family if entry.card else "")
         most = entry.options.max_tokens or self.max_tokens
         reader = family.open(snapshot, max_tokens=most, cache_bytes=self.document_cache_bytes)
-        report(ModelState.CONVERTING)
+        report(ModelState.LOADING)
         say = _say(entry, report)
         engine_name, factory, prepared = self._decide(snapshot, family, reader, say, measure=False)
         graph = prepared.graph
@@ -104,23 +103,15 @@ class Loader:
         _warm_up(reader, engine)
         golden = self._compare(entry, reader, engine, prepared)
         fingerprint = self._fingerprint(snapshot, prepared, family_name, engine_name, reader.max_tokens)
-        kind = score_type(reader.score_type, entry.options.activation)
+        verified = certificates.find(self.store.root, fingerprint, engine_name)
         temperature, bias = _calibration(entry)
-        info = ModelInfo(
-            id=entry.id,
-            names=entry.names,
-            state=ModelState.READY,
+        info = replace(
+            _info(entry, reader, prepared),
             family=family_name,
             engine=engine_name,
-            precision=graph.precision,
-            precision_reason=prepared.why,
-            agreement=prepared.agreement,
-            score_type=kind,
-            score_from=derivation(kind, temperature, bias),
-            max_tokens=reader.max_tokens,
             fingerprint=fingerprint,
             revision=snapshot_id(folder),
-            verified=certificates.find(self.store.root, fingerprint, engine_name),
+            verified=verified,
             golden=golden,
         )
         return LoadedModel(
@@ -195,6 +186,36 @@ def _calibration(entry: Entry) -> tuple[float, float]:
     temperature = options.temperature or (card.temperature if card else 1.0)
     bias = options.bias if options.bias is not None else (card.bias if card else 0.0)
     return temperature, bias
+
+
+def downloading(report: Report) -> Callable[[Progress], None]:
+    """Say that a model is being downloaded once it is: with the first word of how far that is."""
+    begun = False
+
+    def tell(progress: Progress) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            report(ModelState.DOWNLOADING)
+        report(progress)
+
+    return tell
+
+
+def _info(entry: Entry, reader: Reader, prepared: Prepared) -> ModelInfo:
+    """Describe a model, but for what the files and the engine say."""
+    kind = score_type(reader.score_type, entry.options.activation)
+    return ModelInfo(
+        id=entry.id,
+        names=entry.names,
+        state=ModelState.READY,
+        precision=prepared.graph.precision,
+        precision_reason=prepared.why,
+        agreement=prepared.agreement,
+        score_type=kind,
+        score_from=derivation(kind, *_calibration(entry)),
+        max_tokens=reader.max_tokens,
+    )
 
 
 def _bound(engine: Engine, threads: int) -> Bound:

@@ -225,6 +225,7 @@ class ModelPool:
         try:
             if self._fetch_files:
                 await self._threads.fetch(partial(self._fetch_files, slot.entry, report))
+            self._set_state(slot, ModelState.LOADING)  # also while another model has the thread that loads
             self._make_room(slot.memory_bytes, slot.entry.id)
             model = await self._threads.load(partial(self._load_model, slot.entry, report))
         except RerankError as error:

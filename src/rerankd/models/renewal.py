@@ -7,7 +7,7 @@ from typing import Literal
 
 from rerankd.errors import RevisionRefused
 from rerankd.models.loaded import LoadedModel
-from rerankd.models.loader import Loader, Report, graph_key, take_snapshot
+from rerankd.models.loader import Loader, Report, downloading, graph_key, take_snapshot
 from rerankd.registry import obtain, revisions
 from rerankd.registry.resolve import Entry
 from rerankd.registry.revisions import Revisions
@@ -138,8 +138,8 @@ def update(entry: Entry, loader: Loader, *, golden: Golden | None, keep: int) ->
     """Plan to use what the hub has now."""
 
     def choose(report: Report) -> Path:
-        report(ModelState.DOWNLOADING)
-        return revisions.newest(entry, loader.reach, report, prefer=loader.prefer)
+        report(ModelState.RESOLVING)
+        return revisions.newest(entry, loader.reach, downloading(report), prefer=loader.prefer)
 
     return Renewal(entry, loader, choose, "updated", keep, golden)
 

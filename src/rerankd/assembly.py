@@ -17,6 +17,7 @@ from rerankd.models.pool import ModelPool
 from rerankd.models.renewal import Golden, Ndcg
 from rerankd.models.residence import Policy
 from rerankd.registry import options
+from rerankd.registry.operated import Operated
 from rerankd.registry.resolve import Entry, resolve
 from rerankd.registry.store import Store
 from rerankd.scheduler.scheduler import Scheduler
@@ -35,8 +36,12 @@ _BUNDLED = "rerankd-zh-en"
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
 
-def assemble(settings: Settings, *, measure: Callable[[Path], Ndcg] | None = None) -> RerankService:
+def assemble(
+    settings: Settings, *, measure: Callable[[Path], Ndcg] | None = None, remember: bool = False
+) -> RerankService:
     """Build the service; no model is loaded yet. `measure` opens `models.golden_set`, for renewals.
+
+    With `remember`, a server's: what is loaded into it while it serves is loaded again at its next start.
 
     Raises:
         ConfigError: a model's name or the cache's URL means nothing here.
@@ -63,6 +68,7 @@ def assemble(settings: Settings, *, measure: Callable[[Path], Ndcg] | None = Non
         lambda name: configured(resolve(name), settings),
         golden=golden(settings, measure),
         keep_revisions=settings.models.keep_revisions,
+        operated=_operated(settings, loader.store) if remember else None,
     )
     cache = open_cache(settings.cache.url, int(settings.cache.max_mb * _MIB))
     scheduling = settings.scheduling
@@ -73,6 +79,13 @@ def assemble(settings: Settings, *, measure: Callable[[Path], Ndcg] | None = Non
         pool=pool, scheduler=scheduler, cache=cache, limits=limits, chunking=chunking, cascade=_cascade(settings),
         metrics=metrics, while_loading=_stand_in(settings), operator=operator,
     )  # fmt: skip
+
+
+def _operated(settings: Settings, store: Store) -> Operated | None:
+    """Say where is written down what was loaded: by port, since servers may share a store; a free port is none."""
+    if not settings.models.restore or not settings.server.port:
+        return None
+    return Operated(store.root / "operated" / f"port-{settings.server.port}.json")
 
 
 def make_loader(settings: Settings) -> Loader:

@@ -126,6 +126,9 @@ class ModelsSettings(_Section):
     """Refuse to serve a model that does not give the known scores of its card; false serves it with a warning."""
     preload: Literal["all", "default", "none"] = "all"
     """Which models are loaded when the server starts; the others are loaded by their first request."""
+    restore: bool = True
+    """Load again, at the next start on the same port, what `rerankd load` has loaded and `rerankd unload` has not
+    unloaded; false leaves what was written down as it is."""
     idle_unload_s: Annotated[float, Field(ge=0)] = 0
     """Seconds without a request after which a model is unloaded, until the next request; 0 keeps it."""
     memory_mb: Annotated[float, Field(ge=0)] = 0

@@ -1,12 +1,14 @@
 """`/admin`: models changed while the server serves, by whoever holds an admin key and by nobody else."""
 
 import json
+import logging
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from pydantic import SecretStr
@@ -58,8 +60,8 @@ def settings(tmp_path: Path, own: Path, hub: HuggingFaceHub, **models: Any) -> S
 
 
 @asynccontextmanager
-async def serving(given: Settings) -> AsyncGenerator[httpx2.AsyncClient]:
-    service = assemble(given, measure=measure)
+async def serving(given: Settings, *, remember: bool = False) -> AsyncGenerator[httpx2.AsyncClient]:
+    service = assemble(given, measure=measure, remember=remember)
     await service.start()
     await service.wait_ready()
     try:
@@ -234,3 +236,59 @@ async def test_one_of_several_processes_is_not_changed_alone(tmp_path: Path, own
         for verb in ("load", "unload", "update", "rollback", "rm"):
             assert "this server has 2" in (await post(http, verb, NAME, 409))["message"]
         assert (await post(http, "pull", NAME))["was_here"] is False
+
+
+async def loaded(http: httpx2.AsyncClient) -> set[str]:
+    """Wait until nothing is on its way; return what is served."""
+    for _ in range(200):
+        models = (await http.get("/admin/ps", headers=ADMIN)).json()["models"]
+        if {item["state"] for item in models} <= {"ready", "failed", "unloaded"}:
+            break
+        await anyio.sleep(0.02)
+    return {f"{item['id']} {item['state']}" for item in models}
+
+
+async def test_what_was_loaded_is_loaded_again_at_the_next_start_until_it_is_unloaded(
+    tmp_path: Path, own: Path, hub: HuggingFaceHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny_bert(tmp_path / "mine", seed=3)
+    monkeypatch.chdir(tmp_path)
+    given = settings(tmp_path, own, hub)
+    async with serving(given, remember=True) as http:
+        await post(http, "load", NAME)
+        await post(http, "load", "./mine")
+        await post(http, "load", "nonsense", 400)
+    monkeypatch.chdir("/")
+    both = {"own ready", "tiny-reranker ready", "mine ready"}
+    with caplog.at_level(logging.INFO, "rerankd.service.operator"):
+        async with serving(given, remember=True) as http:
+            assert await loaded(http) == both
+            assert caplog.text.count("loaded again") == 2
+            await post(http, "unload", "mine")
+    told_not_to = given.model_copy(update={"models": given.models.model_copy(update={"restore": False})})
+    async with serving(told_not_to, remember=True) as http:
+        assert await loaded(http) == {"own ready"}
+    elsewhere = given.model_copy(update={"server": ServerSettings(port=1)})
+    async with serving(elsewhere, remember=True) as http:
+        assert await loaded(http) == {"own ready"}, "another server on the same store"
+    async with serving(given, remember=True) as http:
+        assert await loaded(http) == {"own ready", "tiny-reranker ready"}
+        await post(http, "unload", NAME)
+        await post(http, "rm", NAME)
+    async with serving(given, remember=True) as http:
+        assert await loaded(http) == {"own ready"}
+
+
+async def test_the_settings_go_before_what_was_loaded(
+    tmp_path: Path, own: Path, hub: HuggingFaceHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tiny_bert(tmp_path / "other" / "tiny-reranker", seed=4)
+    given = settings(tmp_path, own, hub)
+    async with serving(given, remember=True) as http:
+        await post(http, "load", str(other))
+    set_since = settings(tmp_path, own, hub, served=(NAME,), preload="default")
+    async with serving(set_since, remember=True) as http:
+        assert await loaded(http) == {"own ready", "tiny-reranker ready"}, "loaded, for that is what was asked"
+        (item,) = [one for one in (await http.get("/admin/ps", headers=ADMIN)).json()["models"] if one["id"] != "own"]
+        assert item["revision"] == hub.repository(NAME).refs["main"], "the one that the settings name"
+    assert "was loaded from elsewhere" in caplog.text

@@ -6,7 +6,7 @@ import pytest
 
 from rerankd.errors import ConfigError
 from rerankd.registry.catalog import cards, find
-from rerankd.registry.resolve import resolve
+from rerankd.registry.resolve import lasting, resolve
 
 
 def test_the_bundled_model_is_known_in_any_case() -> None:
@@ -41,3 +41,28 @@ def test_a_model_can_be_served_under_a_name_of_ones_own(tmp_path: Path) -> None:
     assert resolve("house-rerank=rerankd-zh-en").names == ("house-rerank",)
     with pytest.raises(ConfigError, match="must not end in /"):
         resolve(f"BAAI/={tmp_path}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bge-reranker-v2-m3", "BAAI/bge-reranker-v2-m3", "hf:BAAI/bge-reranker-v2-m3", "BAAI/bge-reranker-v2-m3@main",
+     "org/name", "org/name@v1.0", "modelscope:org/name", "mine=org/name", "acme/mine=modelscope:org/name@v2",
+     "acme/mine=rerankd-zh-en", "bundle:mine", "rerankd-zh-en", "./folder", "acme/mine=./folder", "x=./a=b"],
+)  # fmt: skip
+def test_a_name_that_is_written_down_means_the_same_model_from_another_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("here/folder", "here/a=b", "there"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    meant = resolve(name)
+    written = lasting(meant)
+    monkeypatch.chdir(tmp_path / "there")
+    found = resolve(written)
+    assert (found.id, found.names, found.card, found.alternatives) == (
+        meant.id, meant.names, meant.card, meant.alternatives,
+    )  # fmt: skip
+    if meant.reference.source == "local":
+        assert Path(found.reference.repository) == (tmp_path / "here" / meant.reference.repository).resolve()
+    else:
+        assert found.reference == meant.reference

@@ -31,7 +31,10 @@ def _key_option(decorated: _Decorated) -> _Decorated:
 @json_option
 @debug_option
 def load(model: str, url: str, api_key: str, as_json: bool) -> None:
-    """Load MODEL into a running server's memory; one that it does not serve yet is served from now on."""
+    """Load MODEL into a running server's memory; one that it does not serve yet is served from now on.
+
+    The server loads it again when it is restarted, until it is unloaded or models.restore is false.
+    """
     from rerankd.cli.remote import tell
 
     result = tell(url, api_key, "load", model)

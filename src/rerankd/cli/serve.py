@@ -47,7 +47,7 @@ def serve(context: click.Context, model: str, config_file: Path | None) -> None:
         flags["models.default"] = model
     run(
         config.load(config_file, flags=flags).settings,
-        partial(assemble, measure=measure),
+        partial(assemble, measure=measure, remember=True),
         open_companions=open_canaries,
     )
 

@@ -105,7 +105,7 @@ async def _show(request: Request, operator: Operator) -> Response:
 
 
 async def _unload(request: Request, operator: Operator, settings: Settings) -> Response:
-    return respond(Answer(200, described(operator.unload(await _model(request, settings)))))
+    return respond(Answer(200, described(await operator.unload(await _model(request, settings)))))
 
 
 async def _rm(request: Request, operator: Operator, settings: Settings) -> Response:

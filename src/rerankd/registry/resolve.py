@@ -40,7 +40,7 @@ def resolve(name: str) -> Entry:
         ConfigError: no catalog entry and no source; the message names what is known.
     """
     given, equals, model = name.partition("=")
-    if equals and given:
+    if equals and given and not Path(name).is_dir():  # a folder may have "=" in its name
         entry = resolve(model)
         id_ = given.rsplit("/", 1)[-1]
         if not id_:
@@ -59,6 +59,25 @@ def resolve(name: str) -> Entry:
         f"model {name!r} is not known here (known: {', '.join(known)}).{hint} "
         "A model of a hub is written org/name or modelscope:org/name; a folder of your own as a path: ./my-model"
     )
+
+
+def lasting(entry: Entry) -> str:
+    """Write a name that means this model tomorrow, too, and from another folder: `resolve` reads it."""
+    card, reference = entry.card, entry.reference
+    at = f"@{reference.revision}" if reference.revision else ""
+    if card and reference == card.source and entry.alternatives == card.references[1:]:
+        model = card.id
+    elif reference.source == "local":
+        model = str(Path(reference.repository).expanduser().resolve())
+    else:
+        model = f"{_PREFIXES.get(reference.source, reference.source)}:{reference.repository}{at}"
+    given = entry.names[-1]
+    if (reference.source == "local" and "=" in model) or resolve(model).names != entry.names:
+        return f"{given}={model}"
+    return model
+
+
+_PREFIXES = {"huggingface": "hf"}
 
 
 def _refer(name: str) -> Reference | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from rerankd.errors import Conflict, ModelNotFound, RerankError
+from rerankd.errors import ConfigError, Conflict, ModelNotFound, RerankError
 from rerankd.models import carrying, inventory, renewal
 from rerankd.models.loader import Loader, Report
 from rerankd.models.pool import ModelPool
@@ -16,7 +16,8 @@ from rerankd.models.renewal import Golden, Renewal
 from rerankd.models.slot import Advance
 from rerankd.registry import bundle
 from rerankd.registry.obtain import find
-from rerankd.registry.resolve import Entry
+from rerankd.registry.operated import Operated
+from rerankd.registry.resolve import Entry, lasting
 from rerankd.types import JsonObject, ModelInfo
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,10 @@ class Operation:
 
 
 class Operator:
-    """Lives on the event loop of the pool. `resolve` turns a name into an entry; blocking."""
+    """Lives on the event loop of the pool. `resolve` turns a name into an entry; blocking.
+
+    `operated`, where given, remembers which models were loaded.
+    """
 
     def __init__(
         self,
@@ -48,13 +52,36 @@ class Operator:
         *,
         golden: Golden | None = None,
         keep_revisions: int = 1,
+        operated: Operated | None = None,
     ) -> None:
         self._pool = pool
         self._loader = loader
         self._resolve = resolve
         self._golden = golden
         self._keep = keep_revisions
+        self._operated = operated
         self._operations: set[Operation] = set()
+
+    async def restore(self) -> None:
+        """Begin to load the models that were loaded when the server last stopped; what the settings say goes first."""
+        if self._operated is None:
+            return
+        for id_, name in (await asyncio.to_thread(self._operated.names)).items():
+            try:
+                entry = await asyncio.to_thread(self._resolve, name)
+            except ConfigError as error:
+                logger.warning("%s was loaded when the server last stopped, and is not served: %s", id_, error)
+                continue
+            if not self._serves(entry):
+                self._pool.add(entry)
+            elif (set_ := self._pool.entry(entry.id)).reference != entry.reference:
+                logger.warning(
+                    "%s was loaded from elsewhere when the server last stopped: what the settings call by that name is "
+                    "served",
+                    set_.id,
+                )
+            self._pool.load(entry.id)
+            logger.info("loaded again, since it was when the server last stopped", extra={"model": entry.id})
 
     def served(self) -> Sequence[ModelInfo]:
         """Describe the models of this process, the default first."""
@@ -94,18 +121,22 @@ class Operator:
         async def loaded(_: Advance) -> JsonObject:
             await asyncio.shield(loading)
             info = await self._pool.wait(entry.id)
+            if self._operated:
+                await asyncio.to_thread(self._operated.add, entry.id, await asyncio.to_thread(lasting, entry))
             return {"model": info.id, "state": info.state.value, "memory_bytes": info.memory_bytes}
 
         return self._begin("load", entry.id, advance, loaded)
 
-    def unload(self, name: str) -> ModelInfo:
+    async def unload(self, name: str) -> ModelInfo:
         """Take a model out of memory; its next request loads it again.
 
         Raises:
             ModelNotFound, Conflict: see `ModelPool.unload`.
         """
         logger.info("unload", extra={"model": name})
-        return self._pool.unload(name)
+        info = self._pool.unload(name)
+        await self._forget(info.id)
+        return info
 
     async def update(self, name: str) -> Operation:
         """Use what the hub has now; see `ModelPool.renew`."""
@@ -127,6 +158,7 @@ class Operator:
         entry = await self._entry(name)
         if self._serves(entry):
             self._pool.remove(entry.id)
+        await self._forget(entry.id)
         logger.info("rm", extra={"model": entry.id})
         freed = await asyncio.to_thread(remove, entry, self._loader.store, self._loader.reach)
         return {"model": entry.id, "bytes": freed}
@@ -190,6 +222,10 @@ class Operator:
         if error := task.exception():  # looked at here, for whoever asked may have gone
             trace = None if isinstance(error, RerankError) else error
             logger.warning("%s failed: %s", operation.what, error, exc_info=trace, extra={"model": operation.model})
+
+    async def _forget(self, id_: str) -> None:
+        if self._operated:
+            await asyncio.to_thread(self._operated.remove, id_)
 
     def _serves(self, entry: Entry) -> bool:
         return any(info.id == entry.id for info in self._pool.infos())

@@ -81,6 +81,8 @@ class RerankService:
     async def start(self) -> None:
         """Begin to load the models; return at once."""
         await self._pool.start()
+        if self.operator:
+            await self.operator.restore()
         self._recovering = asyncio.create_task(self._recover())
 
     async def wait_ready(self, name: str = "") -> ModelInfo:

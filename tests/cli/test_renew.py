@@ -61,6 +61,45 @@ def test_a_running_servers_models_are_loaded_renewed_and_unloaded(
     assert run("unload", NAME, *at).err == "tiny-reranker: unloaded\n"
 
 
+def test_a_running_servers_store_is_filled_carried_away_and_emptied(
+    run: Run, url: str, hub: HuggingFaceHub, tmp_path: Path
+) -> None:
+    at = ("--url", url, "--api-key", "root")
+    pulled = json.loads(run("pull", NAME, "--json", *at).out)["models"]
+    assert [(one["id"], one["was_here"], one["bytes"] > 1000) for one in pulled] == [("tiny-reranker", False, True)]
+    assert not (tmp_path / "store" / "models").exists(), "it is the server's store that was filled"
+    assert run("pull", NAME, *at).err.startswith("tiny-reranker: was here already, ")
+    file = tmp_path / "out.tar"
+    exported = run("bundle", "export", NAME, "-o", str(file), *at)
+    assert exported.err.startswith(f"out.tar: {NAME}, "), exported.err
+    digest = exported.err.split()[-1]
+    assert run("rm", NAME, *at).err.startswith("tiny-reranker: removed, ")
+    assert not list((tmp_path / "served" / "models").rglob("*.safetensors"))
+    refused = run("bundle", "import", str(file), "--sha256", "00", *at)
+    assert (refused.code, "not the one that was expected" in refused.err) == (3, True), refused.err
+    hub.repository(NAME).refs.clear()
+    imported = json.loads(run("bundle", "import", str(file), "--sha256", digest, "--json", *at).out)
+    assert (imported["sha256"], imported["models"]) == (digest, [NAME])
+    assert run("load", NAME, *at).code == 0, "from what was sent: the hub has nothing any more"
+    assert "in use: unload it first" in run("rm", NAME, *at).err
+    here = run("bundle", "import", str(file), "--json")
+    assert json.loads(here.out) == imported, "the same file, into the store of this machine"
+
+
+def test_what_cannot_be_told_to_a_server_is_said_before_anything_is_sent(run: Run, url: str, tmp_path: Path) -> None:
+    missing = run("bundle", "import", "no.tar", "--url", url, "--api-key", "root")
+    assert (missing.code, "no.tar" in missing.err) == (3, True), missing.err
+    file = tmp_path / "some.tar"
+    file.write_bytes(bytes(1 << 20))
+    ordinary = run("bundle", "import", str(file), "--url", url, "--api-key", "user")
+    assert (ordinary.code, "needs admin" in ordinary.err) == (1, True), ordinary.err
+    nonsense = run("bundle", "import", str(file), "--url", url, "--api-key", "root")
+    assert (nonsense.code, "no bundle" in nonsense.err) == (3, True), nonsense.err
+    nowhere = run("bundle", "export", NAME, "-o", str(tmp_path / "no" / "x.tar"), "--url", url, "--api-key", "root")
+    assert (nowhere.code, "cannot be written" in nowhere.err) == (3, True), nowhere.err
+    assert run("pull", NAME, "--convert", "--url", url).code == 2
+
+
 def test_failures_are_told_in_one_line(run: Run, url: str, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("user\n")

@@ -203,9 +203,42 @@ async def test_a_bundle_goes_out_and_comes_in(http: httpx2.AsyncClient, tmp_path
     assert wrong.status_code == 503
     assert wrong.json()["error"]["kind"] == "checksum_mismatch"
     right = await http.post(f"/admin/bundle/import?sha256={digest}", content=answer.content, headers=ADMIN)
-    assert right.json() == {"sha256": digest, "models": [NAME]}
+    assert {**right.json(), "bytes": 0} == {"sha256": digest, "models": [NAME], "bytes": 0}
+    assert right.json()["bytes"] > 1000
     assert (await post(http, "pull", NAME))["was_here"] is True
     assert not list((tmp_path / "store").glob("bundle-*")), "nothing is left lying about"
+
+
+async def test_a_bundle_that_goes_out_and_comes_in_tells_how_far_it_is(
+    http: httpx2.AsyncClient, hub: HuggingFaceHub, versions: list[dict[str, bytes]], tmp_path: Path
+) -> None:
+    hub.repository(NAME).push({**versions[1], "merges.txt": bytes(200_000)}, "main")
+    hub.faults.append(Fault("GET /cdn/", slow_bytes_s=400_000))
+    told = events(await http.post("/admin/bundle/export", json={"models": [NAME]}, headers=STREAM, timeout=60))
+    assert any(data["total_bytes"] and 0 < data["done_bytes"] < data["total_bytes"] for _, data in told[:-1])
+    event, made = told[-1]
+    assert (event, made["models"]) == ("done", [NAME])
+    path = made["download"]
+    assert (await http.get(path, headers={"x-api-key": "user"})).status_code == 403
+    bundle = await http.get(path, headers=ADMIN)
+    assert len(bundle.content) == made["bytes"]
+    again = await http.get(path, headers=ADMIN)
+    assert (again.status_code, "export it again" in again.text) == (400, True), "it is fetched once"
+    assert (await http.get("/admin/bundle/export/..%2Fx", headers=ADMIN)).status_code in {400, 404}
+    await post(http, "rm", NAME)
+    for sent, kind in ((bundle.content, "done"), (bundle.content[:-20_000], "error")):
+        event, data = events(await http.post("/admin/bundle/import", content=sent, headers=STREAM))[-1]
+        assert event == kind
+    assert data["error"]["kind"] == "checksum_mismatch"
+    assert (await post(http, "pull", NAME))["was_here"] is True
+    assert not list((tmp_path / "store").glob("bundle-*")), "nothing is left lying about"
+
+
+async def test_bundles_nobody_fetches_do_not_pile_up(http: httpx2.AsyncClient, tmp_path: Path) -> None:
+    for _ in range(6):
+        told = events(await http.post("/admin/bundle/export", json={"models": [NAME]}, headers=STREAM, timeout=60))
+    assert len(list((tmp_path / "store").glob("bundle-*.tar"))) <= 4
+    assert (await http.get(told[-1][1]["download"], headers=ADMIN)).status_code == 200, "the last one is there"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"model": 1}', b'{"model": ""}', b'{"models": "a"}'])
@@ -240,6 +273,7 @@ async def test_one_of_several_processes_is_not_changed_alone(tmp_path: Path, own
 
 async def loaded(http: httpx2.AsyncClient) -> set[str]:
     """Wait until nothing is on its way; return what is served."""
+    models: list[Any] = []
     for _ in range(200):
         models = (await http.get("/admin/ps", headers=ADMIN)).json()["models"]
         if {item["state"] for item in models} <= {"ready", "failed", "unloaded"}:

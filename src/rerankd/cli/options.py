@@ -54,6 +54,17 @@ def config_option(decorated: _Decorated) -> _Decorated:
     )(decorated)
 
 
+def server_options(url: str = "") -> Callable[[_Decorated], _Decorated]:
+    """Add `--url` and `--api-key`: a running server to tell. `url` is that by default; "": none, this machine."""
+
+    def add(decorated: _Decorated) -> _Decorated:
+        key = click.option("--api-key", default="", help="A key with the scope admin; @FILE reads it from a file.")
+        about = "The server's address." if url else "Let the server at this address do it, while it serves."
+        return click.option("--url", default=url, show_default=bool(url), help=about)(key(decorated))
+
+    return add
+
+
 def say_failures_once(context: click.Context) -> None:
     """Keep the library's log quiet: a failure reaches the user as the program's own message. Not with `--debug`."""
     state = context.find_object(State)

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rerankd.cli.options import config_option, debug_option, json_option, load_settings, say_failures_once
+from rerankd.cli.options import (
+    config_option,
+    debug_option,
+    json_option,
+    load_settings,
+    say_failures_once,
+    server_options,
+)
 from rerankd.cli.output import note, print_json
 from rerankd.cli.progress import downloads, megabytes, progress_bar
 from rerankd.types import JsonObject
@@ -18,18 +25,15 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _URL = "http://127.0.0.1:8036"
 
 
-def _key_option(decorated: _Decorated) -> _Decorated:
-    return click.option(
-        "--api-key", default="", help="A key with the scope admin; @FILE reads it from a file."
-    )(decorated)  # fmt: skip
+def _of_a_server(decorated: _Decorated) -> click.Command:
+    """Make a command that tells a running server something of one model."""
+    options = (click.argument("model"), server_options(_URL), json_option, debug_option)
+    for option in reversed(options):
+        decorated = option(decorated)
+    return click.command()(decorated)
 
 
-@click.command()
-@click.argument("model")
-@click.option("--url", default=_URL, show_default=True, help="The server's address.")
-@_key_option
-@json_option
-@debug_option
+@_of_a_server
 def load(model: str, url: str, api_key: str, as_json: bool) -> None:
     """Load MODEL into a running server's memory; one that it does not serve yet is served from now on.
 
@@ -45,12 +49,7 @@ def load(model: str, url: str, api_key: str, as_json: bool) -> None:
     note(f"{result.get('model')}: {result.get('state')}, {megabytes(size if isinstance(size, int) else 0)}")
 
 
-@click.command()
-@click.argument("model")
-@click.option("--url", default=_URL, show_default=True, help="The server's address.")
-@_key_option
-@json_option
-@debug_option
+@_of_a_server
 def unload(model: str, url: str, api_key: str, as_json: bool) -> None:
     """Take MODEL out of a running server's memory, once its requests are answered; the next one loads it again."""
     from rerankd.cli.remote import tell
@@ -64,8 +63,7 @@ def unload(model: str, url: str, api_key: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("model")
-@click.option("--url", default="", help="Let the server at this address do it, while it serves.")
-@_key_option
+@server_options()
 @click.option("--golden", type=click.Path(exists=True, path_type=Path), metavar="PATH",
               help="Judged queries to judge the newer revision on; by default models.golden_set.")  # fmt: skip
 @config_option
@@ -89,8 +87,7 @@ def update(
 
 @click.command()
 @click.argument("model")
-@click.option("--url", default="", help="Let the server at this address do it, while it serves.")
-@_key_option
+@server_options()
 @config_option
 @json_option
 @debug_option

@@ -4,30 +4,25 @@ An operation that takes a while answers when it is done, or, where `text/event-s
 far it is. It goes on when the caller hangs up.
 """
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import cast
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from rerankd.dialects.base import Answer
-from rerankd.dialects.errors import refuse
-from rerankd.errors import Conflict, EngineFailure, InvalidRequest, ModelNotReady, NotAllowed, RerankError
-from rerankd.http import bundles
+from rerankd.errors import Conflict, InvalidRequest, NotAllowed, RerankError
+from rerankd.http import bundles, events
 from rerankd.http.auth import Keys
 from rerankd.http.body import decode, read_body
-from rerankd.http.errors import encode, refusal, respond
+from rerankd.http.errors import refusal, respond
 from rerankd.http.models import described
 from rerankd.http.ports import Service
 from rerankd.service.operator import Operation, Operator
 from rerankd.settings import Settings
 from rerankd.types import JsonObject, JsonValue, Scope
 
-_LOOK_EVERY_S = 0.2
-_SIGN_OF_LIFE_S = 10.0
 _LARGEST_BODY_MB = 0.0625
 _CLIENT_CLOSED_REQUEST = 499
 
@@ -37,7 +32,7 @@ Begin = Callable[[Operator, str], Awaitable[Operation]]
 
 def routes(service: Service, settings: Settings, keys: Keys) -> Sequence[Route]:
     """Make the routes; each needs a key with the scope admin, whatever else is configured."""
-    gets: Mapping[str, Serve] = {"ps": _ps, "list": _list, "show": _show}
+    gets: Mapping[str, Serve] = {"ps": _ps, "list": _list, "show": _show, "bundle/export/{id}": bundles.fetched}
     posts: Mapping[str, Serve] = {
         "pull": _operation(Operator.pull, settings),
         "load": _operation(Operator.load, settings),
@@ -81,15 +76,12 @@ def _operator(name: str, service: Service, settings: Settings) -> Operator:
 def _operation(begin: Begin, settings: Settings) -> Serve:
     async def serve(request: Request, operator: Operator) -> Response:
         begun = await begin(operator, await _model(request, settings))
-        if "text/event-stream" in request.headers.get("accept", ""):
-            return StreamingResponse(_events(begun), media_type="text/event-stream", headers=_NOT_BUFFERED)
-        return respond(Answer(200, await asyncio.shield(begun.task)))
+        return await events.answered(request, begun)
 
     return serve
 
 
 _OF_ONE_PROCESS = frozenset({"load", "unload", "update", "rollback", "rm"})
-_NOT_BUFFERED = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 async def _ps(_: Request, operator: Operator) -> Response:
@@ -116,7 +108,7 @@ async def _export(request: Request, operator: Operator, settings: Settings) -> R
     names = (await _body(request, settings)).get("models")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InvalidRequest('`models` must be a list of names: {"models": ["org/name"]}', field="models")
-    return await bundles.sent(operator, cast("list[str]", names))
+    return await bundles.sent(request, operator, cast("list[str]", names))
 
 
 async def _model(request: Request, settings: Settings) -> str:
@@ -133,48 +125,3 @@ async def _body(request: Request, settings: Settings) -> JsonObject:
     if not isinstance(body, Mapping):
         raise InvalidRequest('the body must be an object, such as {"model": "org/name"}')
     return cast("JsonObject", body)
-
-
-async def _events(operation: Operation) -> AsyncGenerator[bytes]:
-    """Yield `progress` events while it goes on, signs of life in between, then `done` or `error`."""
-    told: JsonValue = None
-    since = time.monotonic()
-    while not operation.task.done():
-        await asyncio.wait({operation.task}, timeout=_LOOK_EVERY_S)
-        now = _far(operation)
-        if now != told:
-            told, since = now, time.monotonic()
-            yield _event("progress", now)
-        elif time.monotonic() - since > _SIGN_OF_LIFE_S:
-            since = time.monotonic()
-            yield b": still at it\n\n"
-    error = _error(operation)
-    if error is None:
-        yield _event("done", operation.task.result())
-    else:
-        answer = refuse(error)
-        yield _event("error", {"status": answer.status, **cast("JsonObject", answer.body)})
-
-
-def _far(operation: Operation) -> JsonObject:
-    progress = operation.advance.progress
-    return {
-        "model": operation.model,
-        "state": operation.advance.state.value,
-        "done_bytes": progress.done_bytes if progress else None,
-        "total_bytes": progress.total_bytes if progress else None,
-    }
-
-
-def _error(operation: Operation) -> RerankError | None:
-    """Return what the operation ended with; what nobody foresaw is in the log."""
-    if operation.task.cancelled():
-        return ModelNotReady("the server is shutting down: start again when it is back", retry_after_s=5)
-    error = operation.task.exception()
-    if error is None or isinstance(error, RerankError):
-        return error
-    return EngineFailure(f"{operation.what} failed in a way nobody foresaw; the server's log says why")
-
-
-def _event(name: str, data: JsonValue) -> bytes:
-    return b"event: " + name.encode() + b"\ndata: " + encode(data) + b"\n\n"

@@ -107,7 +107,7 @@ class Operator:
         def fetch(report: Report) -> JsonObject:
             was_here = find(entry, self._loader.reach) is not None
             size = inventory.size_of(self._loader.fetch(entry, report))
-            return {"model": entry.id, "was_here": was_here, "bytes": size}
+            return {"model": entry.id, "names": entry.names, "was_here": was_here, "bytes": size}
 
         return self._begin("pull", entry.id, Advance(), partial(self._pool.off_loop, fetch))
 
@@ -172,16 +172,21 @@ class Operator:
             return {
                 "sha256": bundle.export(file, models, report),
                 "models": [model.manifest.repository for model in models],
+                "bytes": file.stat().st_size,
             }
 
         return self._begin("bundle export", ",".join(names), Advance(), partial(self._pool.off_loop, write))
 
     async def import_bundle(self, file: Path, sha256: str) -> Operation:
-        """Check a bundle and put its models into the store; see `registry.bundle.import_bundle`."""
+        """Check a bundle and put its models into the store; see `registry.bundle.import_bundle`. The file goes then."""
 
         def read(report: Report) -> JsonObject:
-            manifests, digest = bundle.import_bundle(file, self._loader.store, report, sha256=sha256)
-            return {"sha256": digest, "models": [carrying.named(manifest) for manifest in manifests]}
+            try:
+                manifests, digest = bundle.import_bundle(file, self._loader.store, report, sha256=sha256)
+            finally:
+                file.unlink(missing_ok=True)
+            size = sum(manifest.size for manifest in manifests)
+            return {"sha256": digest, "models": [carrying.named(manifest) for manifest in manifests], "bytes": size}
 
         return self._begin("bundle import", "", Advance(), partial(self._pool.off_loop, read))
 

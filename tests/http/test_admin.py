@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import httpx2
+import jsonschema
 import pytest
 from pydantic import SecretStr
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.anyio
 NAME = "example/tiny-reranker"
 ADMIN = {"authorization": "Bearer root"}
 STREAM = {**ADMIN, "accept": "text/event-stream"}
-GETS = ["/admin/ps", "/admin/list", "/admin/show"]
+GETS = ["/admin/ps", "/admin/list", "/admin/show", "/admin/bundle/export/0"]
 POSTS = [f"/admin/{verb}" for verb in
          ("pull", "load", "unload", "update", "rollback", "rm", "bundle/export", "bundle/import")]  # fmt: skip
 
@@ -326,3 +327,38 @@ async def test_the_settings_go_before_what_was_loaded(
         (item,) = [one for one in (await http.get("/admin/ps", headers=ADMIN)).json()["models"] if one["id"] != "own"]
         assert item["revision"] == hub.repository(NAME).refs["main"], "the one that the settings name"
     assert "was loaded from elsewhere" in caplog.text
+
+
+async def test_the_openapi_document_has_every_path_and_every_answer_is_as_it_says(
+    http: httpx2.AsyncClient, hub: HuggingFaceHub, versions: list[dict[str, bytes]]
+) -> None:
+    document = (await http.get("/openapi.json", headers={"x-api-key": "user"})).json()
+    documented = {path.replace("{id}", "0"): each for path, each in document["paths"].items() if "/admin/" in path}
+    assert {path for path, each in documented.items() if "get" in each} == set(GETS)
+    assert {path for path, each in documented.items() if "post" in each} == set(POSTS)
+    for each in documented.values():
+        for operation in each.values():
+            assert (operation["security"], operation["tags"]) == ([{"admin": []}], ["admin"])
+            assert {"401", "403", "409"} <= set(operation["responses"])
+
+    def check(path: str, answer: Any) -> None:
+        (operation,) = documented[path].values()
+        schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema.validate(answer, {**schema, "components": document["components"]})
+
+    for verb in ("pull", "load", "unload", "load"):
+        check(f"/admin/{verb}", await post(http, verb, NAME))
+    hub.repository(NAME).push(versions[1], "main")
+    for verb in ("update", "rollback"):
+        check(f"/admin/{verb}", await post(http, verb, NAME))
+    check("/admin/ps", (await http.get("/admin/ps", headers=ADMIN)).json())
+    check("/admin/list", (await http.get("/admin/list", headers=ADMIN)).json())
+    for name in (NAME, "rerankd-zh-en", "bge-reranker-v2-m3", "own"):
+        check("/admin/show", (await http.get("/admin/show", params={"model": name}, headers=ADMIN)).json())
+    told = events(await http.post("/admin/bundle/export", json={"models": [NAME]}, headers=STREAM, timeout=60))
+    bundle = await http.get(told[-1][1]["download"], headers=ADMIN)
+    assert bundle.headers["content-type"] == "application/x-tar"
+    await post(http, "unload", NAME)
+    check("/admin/rm", await post(http, "rm", NAME))
+    imported = await http.post("/admin/bundle/import", content=bundle.content, headers=ADMIN)
+    check("/admin/bundle/import", imported.json())

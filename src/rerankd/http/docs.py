@@ -17,6 +17,7 @@ from rerankd.dialects.base import Dialect, Route
 from rerankd.dialects.detect import Directory
 from rerankd.dialects.errors import error_body
 from rerankd.errors import EngineFailure, InvalidRequest
+from rerankd.http import admin_docs
 from rerankd.http.auth import Keys
 from rerankd.http.errors import encode
 from rerankd.types import JsonObject, JsonValue
@@ -114,10 +115,12 @@ def document(directory: Directory, *, secured: bool) -> dict[str, JsonValue]:
     aliases = sorted(
         {alias for shared in by_path.values() for _, route in shared for alias in route.aliases} - by_path.keys()
     )
-    security: dict[str, JsonValue] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    paths |= admin_docs.paths(names, names[ErrorBody, "serialization"])
+    security: dict[str, JsonValue] = {"bearer": {"type": "http", "scheme": "bearer"}, "admin": admin_docs.SECURITY}
     return {
         "openapi": "3.1.0",
         "info": {"title": "rerankd", "version": __version__, "description": _about(directory, aliases)},
+        "tags": [{"name": "rerank"}, {"name": "server"}, admin_docs.TAG],
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": security},
         "security": [{"bearer": []}] if secured else [],
@@ -147,6 +150,7 @@ def _schemas(documented: Sequence[Route]) -> tuple[_Names, JsonObject]:
     for route in documented:
         wanted |= {(route.request, "validation"): None, (route.response, "serialization"): None}
         wanted[_error_model(route), "serialization"] = None
+    wanted |= dict.fromkeys(admin_docs.SCHEMAS)
     refs, defs = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
     names = {key: cast("str", refs[key]["$ref"]) for key in wanted}
     return names, cast("JsonObject", defs["$defs"])

@@ -92,6 +92,7 @@ class ServedModel(_Words):
     precision_reason: str = ""
     agreement: dict[str, Anything] = Field(default_factory=dict[str, Anything])
     verified: Certificate | None = None
+    golden: dict[str, Anything] = Field(default_factory=dict[str, Anything])
     failure: str = ""
     progress: Far | None = None
 

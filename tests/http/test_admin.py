@@ -236,6 +236,7 @@ async def test_a_bundle_that_goes_out_and_comes_in_tells_how_far_it_is(
 
 
 async def test_bundles_nobody_fetches_do_not_pile_up(http: httpx2.AsyncClient, tmp_path: Path) -> None:
+    told: list[tuple[str, Any]] = []
     for _ in range(6):
         told = events(await http.post("/admin/bundle/export", json={"models": [NAME]}, headers=STREAM, timeout=60))
     assert len(list((tmp_path / "store").glob("bundle-*.tar"))) <= 4

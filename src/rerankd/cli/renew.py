@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,11 +21,10 @@ from rerankd.types import JsonObject
 if TYPE_CHECKING:
     from rerankd.models.renewal import Renewal
 
-_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _URL = "http://127.0.0.1:8036"
 
 
-def _of_a_server(decorated: _Decorated) -> click.Command:
+def _of_a_server(decorated: Callable[..., None]) -> click.Command:
     """Make a command that tells a running server something of one model."""
     options = (click.argument("model"), server_options(_URL), json_option, debug_option)
     for option in reversed(options):

@@ -16,10 +16,10 @@ from rerankd import __version__
 from rerankd.errors import DownloadFailed
 from rerankd.sources.base import Access, Reference, Report
 from rerankd.sources.selection import wanted
-from rerankd.sources.snapshots import Manifest, Repository
+from rerankd.sources.snapshots import Bring, Manifest, Repository, fetched_beside, fetched_once
 from rerankd.sources.transfer import PASSING_STATUS, Broken, Passing, RemoteFile, download, said
 from rerankd.sources.trying import first_that_delivers, patiently, refuse_offline, without_credentials
-from rerankd.types import JsonValue, Progress
+from rerankd.types import JsonValue
 
 _PREFIX = "modelscope:"
 _NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?")
@@ -40,24 +40,20 @@ class _ModelScope:
         refuse_offline(_written(reference), access)
         if not _NAME.fullmatch(reference.repository):
             raise DownloadFailed(f"{reference.repository!r} is no repository of ModelScope: write modelscope:org/name")
-        place = Repository.of(reference, access.store)
-        with place.locked(lambda: report(Progress(place.partial_bytes(), 0))):
-            if found := self.find(reference, access):  # by the process we waited for
-                return found
-            folder = self._fetched(reference, access, place, report)
-            place.remember(reference.revision, place.snapshot_id(folder))
-            return folder
+        bring = _bring(reference, access, report)
+        return fetched_once(reference, access, report, lambda: self.find(reference, access), bring)
 
     def newest(self, reference: Reference, access: Access, report: Report) -> Path:
         refuse_offline(_written(reference), access)
-        place = Repository.of(reference, access.store)
-        with place.locked(lambda: report(Progress(place.partial_bytes(), 0))):
-            return self._fetched(reference, access, place, report)
+        return fetched_beside(reference, access, report, _bring(reference, access, report))
 
-    @staticmethod
-    def _fetched(reference: Reference, access: Access, place: Repository, report: Report) -> Path:
+
+def _bring(reference: Reference, access: Access, report: Report) -> Bring:
+    def bring(place: Repository) -> Path:
         fetch = partial(_fetch_from, reference=reference, access=access, place=place, report=report)
         return first_that_delivers(_written(reference), (access.modelscope_endpoint,), fetch)
+
+    return bring
 
 
 def _fetch_from(address: str, *, reference: Reference, access: Access, place: Repository, report: Report) -> Path:

@@ -21,7 +21,8 @@ from urllib.parse import quote, unquote
 from filelock import FileLock, Timeout
 
 from rerankd.errors import DownloadFailed
-from rerankd.sources.base import Reference
+from rerankd.sources.base import Access, Reference, Report
+from rerankd.types import Progress
 
 FETCHED = frozenset({"huggingface", "modelscope", "bundle"})
 """The sources whose models lie in the store."""
@@ -226,6 +227,40 @@ class Repository:
     @staticmethod
     def _revision(ref: Path) -> str:
         return "" if ref.name == _DEFAULT else unquote(ref.name)
+
+
+Bring = Callable[[Repository], Path]
+"""Fetches what a reference means into its place, unless it is there; called while the place is locked."""
+
+
+def fetched_once(
+    reference: Reference, access: Access, report: Report, find: Callable[[], Path | None], bring: Bring
+) -> Path:
+    """Return what `find` finds, else what `bring` brings, and write down that the revision means it.
+
+    Two processes that want the same do it once: the second waits, hears how far the first is, and finds it.
+
+    Raises:
+        DownloadFailed: see `Repository.locked`; and what `bring` raises.
+    """
+    place = Repository.of(reference, access.store)
+    with place.locked(lambda: report(Progress(place.partial_bytes(), 0))):
+        if found := find():  # by the process we waited for
+            return found
+        folder = bring(place)
+        place.remember(reference.revision, place.snapshot_id(folder))
+        return folder
+
+
+def fetched_beside(reference: Reference, access: Access, report: Report, bring: Bring) -> Path:
+    """Return what `bring` brings; what the revision means on this machine stays as it is.
+
+    Raises:
+        DownloadFailed: as `fetched_once`.
+    """
+    place = Repository.of(reference, access.store)
+    with place.locked(lambda: report(Progress(place.partial_bytes(), 0))):
+        return bring(place)
 
 
 def _write(file: Path, text: str) -> None:

@@ -1,7 +1,6 @@
 """Thousands of hostile requests to a real server: none of them ends it, gets in, or learns what is not its own.
 
-`RERANKD_HOSTILE=100000 pytest tests/scenarios/test_hostile_input.py -s` is the long form; `RERANKD_HOSTILE_SEED` makes
-others.
+SCENARIOS=full sends 100,000, `RERANKD_HOSTILE` another number; `RERANKD_HOSTILE_SEED` makes others.
 """
 
 import json
@@ -22,12 +21,13 @@ import pytest
 
 from hostile import Attack, Attacks
 from live import Server, serving
+from long_runs import FULL, told
 from rerankd.keys import file as keys_file
 from rerankd.keys.record import chosen_key, new_key
 from rerankd.keys.ring import KeyRing
 from rerankd.types import Scope
 
-COUNT = int(os.environ.get("RERANKD_HOSTILE", "2000"))
+COUNT = int(os.environ.get("RERANKD_HOSTILE", "100000" if FULL else "2000"))
 SEED = int(os.environ.get("RERANKD_HOSTILE_SEED", "8036"))
 THREADS = 4
 ANSWERS = {200, 204, 400, 401, 403, 404, 405, 413, 422}
@@ -166,7 +166,7 @@ def test_hostile_requests_end_nothing_open_nothing_and_learn_nothing(tmp_path: P
         assert _scores(server, keys[0]) == before
         assert server.process.poll() is None
     log = "".join(server.lines)
-    print(
+    told(
         f"{COUNT} hostile requests in {seconds:.0f} s: statuses {dict(sorted(found.statuses.items()))}, "
         f"{found.unanswered} hung up on; memory by quarters {[round(size / 1e6) for size in rss]} MB; no fault"
     )

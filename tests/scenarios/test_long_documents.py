@@ -1,7 +1,7 @@
 """A relevant passage is found at any depth of a long document, among twenty, with a model of 512 tokens.
 
-`LONG_DOCUMENTS=full` takes twenty documents of 20,000 tokens each and ten depths (some minutes); otherwise one of 4,000
-among short ones.
+LONG_DOCUMENTS=full, or SCENARIOS=full, takes twenty documents of 20,000 tokens each and ten depths (some minutes);
+otherwise one of 4,000 among short ones.
 """
 
 import os
@@ -9,8 +9,10 @@ import random
 
 import pytest
 
+import long_runs
 from rerankd import Reranker
 from rerankd.settings import LimitsSettings, Settings
+from rerankd.types import Ranking
 
 QUERY = "How long does the warranty of the coffee machine last?"
 ANSWER = "The coffee machine comes with a warranty of thirty months from the day of purchase."
@@ -18,7 +20,7 @@ _SUBJECTS = ("The harbour", "A violin maker", "The committee", "Our railway", "A
 _VERBS = ("described", "replaced", "measured", "painted", "discovered", "rebuilt", "questioned")
 _OBJECTS = ("the northern bridge", "a row of lanterns", "every map of the valley", "the winter timetable", "two clocks")
 _TIMES = ("in spring.", "before the war.", "with great care.", "for the third time.", "at the end of the season.")
-FULL = os.environ.get("LONG_DOCUMENTS") == "full"
+FULL = long_runs.FULL or os.environ.get("LONG_DOCUMENTS") == "full"
 TOKENS_PER_SENTENCE = 12
 
 
@@ -35,6 +37,10 @@ def documents(depth: float) -> list[str]:
     return [" ".join(text) for text in (*others[:10], sentences, *others[10:])]
 
 
+def rank_of_it(ranking: Ranking) -> int:
+    return [hit.index for hit in ranking].index(10) + 1
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_passage_is_found_at_any_depth_and_cutting_says_that_it_cut() -> None:
@@ -42,10 +48,17 @@ def test_a_passage_is_found_at_any_depth_and_cutting_says_that_it_cut() -> None:
     with Reranker(settings=Settings()) as reranker:
         rankings = [reranker.rank(QUERY, documents(depth)) for depth in depths]
     for depth, ranking in zip(depths, rankings, strict=True):
-        print(f"depth {depth:.2f}: rank {[hit.index for hit in ranking].index(10) + 1}, {ranking.usage.tokens} tokens")
+        long_runs.told(
+            f"long documents, depth {depth:.2f}: rank {rank_of_it(ranking)} of {len(ranking)}, "
+            f"{ranking.usage.tokens} tokens"
+        )
     assert all(ranking[0].index == 10 for ranking in rankings)
     assert all(10 in ranking.chunked and not ranking.truncated for ranking in rankings)
     with Reranker(settings=Settings(limits=LimitsSettings(long_documents="truncate"))) as reranker:
         cut = reranker.rank(QUERY, documents(1.0))
+    long_runs.told(
+        f"long documents, cut off: what stands at the end is rank {rank_of_it(cut)} of {len(cut)}, and "
+        f"{len(cut.truncated)} are named as cut"
+    )
     assert 10 in cut.truncated
     assert not cut.chunked

@@ -17,6 +17,7 @@ from long_runs import FULL, percentile, told
 from tiny import tiny_bert
 
 SECONDS = 30.0 if FULL else 5.0
+HONESTY_ROUNDS = 5 if FULL else 1
 TIMES = 5
 DOCUMENTS = [f"document {i} " + "a reranker reads the query and the document together and returns one score " * 3
              for i in range(20)]  # fmt: skip
@@ -87,12 +88,13 @@ async def flood(http: httpx2.AsyncClient, rate: float) -> tuple[Tally, float]:
     return tally, len(tally.answered) / (time.perf_counter() - started)
 
 
-async def honesty(http: httpx2.AsyncClient) -> tuple[float, float]:
+async def honesty(http: httpx2.AsyncClient, number: int) -> tuple[float, float]:
     """Fill the queue, be refused, and see when the same request is taken: what was said, and what was true."""
-    filling = [asyncio.create_task(ask(http, 2_000_000 + i, Tally())) for i in range(200)]
+    first = 2_000_000 + 1000 * number
+    filling = [asyncio.create_task(ask(http, first + i, Tally())) for i in range(200)]
     await asyncio.sleep(0.3)
     started, said, took = time.perf_counter(), 0.0, 0.0
-    while (response := await http.post("/v1/rerank", json=body(3_000_000))).status_code != 200:
+    while (response := await http.post("/v1/rerank", json=body(first + 500))).status_code != 200:
         took = time.perf_counter() - started
         said = said or float(response.headers["retry-after"])
         await asyncio.sleep(0.05)
@@ -107,12 +109,12 @@ async def test_at_five_times_its_capacity_the_server_does_its_work_and_refuses_t
     async with httpx2.AsyncClient(base_url=server.url, timeout=120, limits=limits) as http:
         able = await capacity(http)
         tally, goodput = await flood(http, TIMES * able)
-        said, took = await honesty(http)
+        promises = [await honesty(http, number) for number in range(HONESTY_ROUNDS)]
     told(
         f"overload: capacity {able:.1f} requests/s; at {TIMES} times that {goodput:.1f}/s answered "
         f"({goodput / able:.0%}), {len(tally.refused)} refused in p50 {percentile(tally.refused, 0.5) * 1000:.0f} ms, "
-        f"p99 {percentile(tally.refused, 0.99) * 1000:.0f} ms; Retry-After said {said:g} s, "
-        f"a place was free after {took:.1f} s"
+        f"p99 {percentile(tally.refused, 0.99) * 1000:.0f} ms; {len(tally.wrong)} answered otherwise; Retry-After "
+        f"said, and a place was free after: {', '.join(f'{said:g} s, {took:.1f} s' for said, took in promises)}"
     )
     assert tally.wrong == []
     assert tally.answered
@@ -121,5 +123,6 @@ async def test_at_five_times_its_capacity_the_server_does_its_work_and_refuses_t
     if FULL:
         assert goodput >= 0.9 * able
         assert percentile(tally.refused, 0.99) < 0.05
-        assert said <= max(1.0, 2 * took), "whole seconds, at least one"
-        assert said >= took / 2
+        for said, took in promises:
+            assert said <= max(1.0, 2 * took), "whole seconds, at least one"
+            assert said >= took / 2

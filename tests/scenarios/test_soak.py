@@ -8,6 +8,7 @@ import contextlib
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from tiny import tiny_bert
 MINUTES = 30.0 if FULL else 2.0
 SETTLED = 3.0 if FULL else 0.7
 SMALL = 10
+SMALL_P99_S = 1.0
+BURST = 1000
 QUERIES = [
     f"{word} {i}" for i, word in enumerate(("rerank", "人工智能", "query", "文档", "模型", "memory", "数据", "x"))
 ]
@@ -71,16 +74,19 @@ class Tally:
     requests: int = 0
     pairs: int = 0
     hung_up: int = 0
+    by_api: Counter[str] = field(default_factory=Counter[str])
+    lost: list[str] = field(default_factory=list[str])
     wrong: list[str] = field(default_factory=list[str])
     small_s: list[float] = field(default_factory=list[float])
 
-    def add(self, count: int, seconds: float, problem: str) -> None:
+    def add(self, api: str, count: int, seconds: float, problem: str) -> None:
         with self.lock:
             self.requests += 1
+            self.by_api[api] += 1
             self.pairs += count
             if problem:
                 self.wrong.append(problem)
-            if count <= SMALL:
+            if 0 < count <= SMALL:
                 self.small_s.append(seconds)
 
 
@@ -112,13 +118,18 @@ def client(url: str, seed: int, until: float, corpus: Corpus, tally: Tally) -> N
             if turn < 0.1:
                 bad = dice.choice(['{"query": 1', '{"documents": []}', "[]", '{"query": "x", "documents": [3]}', ""])
                 status = http.post("/v1/rerank", content=bad).status_code
-                tally.add(0, 0.0, "" if 400 <= status < 500 else f"a bad body got {status}")
+                tally.add("bad bodies", 0, 0.0, "" if 400 <= status < 500 else f"a bad body got {status}")
                 continue
-            count = 1000 if seed == 0 else dice.choice([1, 1, 2, 5, 5, 10, 20, 50, 200])
+            count = BURST if seed == 0 else dice.choice([1, 1, 2, 5, 5, 10, 20, 50, 200])
             query, documents = dice.choice(QUERIES), dice.choices(corpus.texts, k=count)
-            started = time.perf_counter()
-            found = ask(http, dice.choice(["standard", "tei", "infinity"]), query, documents)
-            tally.add(count, time.perf_counter() - started, problem(found, query, documents, corpus.truth))
+            started, api = time.perf_counter(), dice.choice(["standard", "tei", "infinity"])
+            try:
+                found = ask(http, api, query, documents)
+            except httpx2.HTTPError as error:
+                with tally.lock:
+                    tally.lost.append(f"{api}, {count} documents: {type(error).__name__} {error}")
+                continue
+            tally.add(api, count, time.perf_counter() - started, problem(found, query, documents, corpus.truth))
 
 
 def hang_up(url: str, dice: random.Random, corpus: Corpus, tally: Tally) -> None:
@@ -144,22 +155,33 @@ def test_nothing_is_lost_or_wrong_and_memory_stays_flat(server: Server, model: P
         thread.start()
     time.sleep(60 * SETTLED)
     early = process.memory_info().rss
+    rss: list[int] = []
+    while time.monotonic() < until:
+        rss.append(process.memory_info().rss)
+        time.sleep(1)
     for thread in threads:
-        thread.join(60 * MINUTES + 60)
+        thread.join(180)
     late = process.memory_info().rss
     health = cast("dict[str, Any]", httpx2.get(f"{server.url}/health").json())
     queued = next(line for line in httpx2.get(f"{server.url}/metrics").text.splitlines()
                   if line.startswith("rerankd_queued_tokens "))  # fmt: skip
     told(
-        f"soak: {MINUTES:g} min, {tally.requests} requests, {tally.pairs} pairs, {tally.hung_up} hung up, "
-        f"{len(tally.wrong)} wrong; RSS after {SETTLED:g} min {early / 2**20:.1f} MiB, at the end "
-        f"{late / 2**20:.1f} MiB ({late / early - 1:+.1%}); requests of at most {SMALL} documents: p50 "
-        f"{percentile(tally.small_s, 0.5) * 1000:.0f} ms, p99 {percentile(tally.small_s, 0.99) * 1000:.0f} ms"
+        f"soak: {MINUTES:g} min, {tally.requests} requests {dict(sorted(tally.by_api.items()))}, {tally.pairs} pairs, "
+        f"{tally.hung_up} hung up; {len(tally.lost)} lost, {len(tally.wrong)} wrong; RSS after {SETTLED:g} min "
+        f"{early / 2**20:.1f} MiB, then at most {max(rss) / 2**20:.1f} ({max(rss) / early - 1:+.1%}), at the end "
+        f"{late / 2**20:.1f} ({late / early - 1:+.1%}); {len(tally.small_s)} requests of at most {SMALL} documents: "
+        f"p50 {percentile(tally.small_s, 0.5) * 1000:.0f} ms, p99 {percentile(tally.small_s, 0.99) * 1000:.0f} ms, "
+        f"slowest {max(tally.small_s) * 1000:.0f} ms"
     )
     assert not any(thread.is_alive() for thread in threads)
+    assert tally.lost == []
     assert tally.wrong == []
     assert tally.requests > 100
+    assert set(tally.by_api) == {"standard", "tei", "infinity", "bad bodies"}
     assert tally.hung_up
     assert health["status"] == "healthy"
     assert float(queued.split()[1]) == 0
     assert late <= 1.05 * early
+    if FULL:
+        assert max(rss) <= 1.05 * early
+        assert percentile(tally.small_s, 0.99) < SMALL_P99_S

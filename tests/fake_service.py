@@ -97,7 +97,7 @@ class FakeService:
         if self.failure is not None:
             raise self.failure
         if self.hold is not None:
-            await self._wait(self.hold, request.deadline_s or 30)
+            await self._wait(self.hold, min(request.deadline_s or 30, request.left_s or 30))
         return self.change(rank(request))
 
     async def _wait(self, hold: asyncio.Event, limit_s: float) -> None:

@@ -89,6 +89,7 @@ class RerankRequest:
     for fewer chunks, not for more. `max_tokens_per_doc` cuts every document to that many tokens first.
     `instruction` tells a model that was trained with instructions what relevance means; other models pass over it.
     `deadline_s` is how long the caller waits, in seconds; None means the server's limit, which it cannot exceed.
+    `left_s` is what remains of the time for the whole call that it came in, whatever it says itself.
     `fresh` scores past the cache.
     """
 
@@ -104,6 +105,7 @@ class RerankRequest:
     overlap_tokens: int | None = None
     max_tokens_per_doc: int | None = None
     deadline_s: float | None = None
+    left_s: float | None = None
     on_deadline: OnDeadline = OnDeadline.ERROR
     lane: Lane = Lane.INTERACTIVE
     fresh: bool = False

@@ -281,6 +281,15 @@ async def test_the_body_can_say_it_too_and_headers_win(http: httpx2.AsyncClient,
     assert second.lane is Lane.INTERACTIVE
 
 
+async def test_where_nobody_says_how_long_it_waits_it_stays_unsaid_so_that_a_cascade_takes_its_own_time(
+    http: httpx2.AsyncClient, service: FakeService
+) -> None:
+    await http.post("/v1/rerank", json=BODY)
+    ((asked, _),) = service.asked
+    assert asked.deadline_s is None
+    assert 299 < (asked.left_s or 0) <= 300
+
+
 async def test_nobody_waits_longer_than_the_server_allows(service: FakeService) -> None:
     async with opened(service, Settings(limits=LimitsSettings(deadline_s=3))) as http:
         await http.post("/v1/rerank", json={**BODY, "deadline_s": 60}, headers={"x-request-timeout": "600"})

@@ -177,6 +177,19 @@ async def test_a_cascade_answers_in_time_with_what_the_large_model_has_done() ->
         assert ranking.stages == (Stage("large", (5, 6)), Stage("small", (0, 1, 2, 3, 4)))
 
 
+async def test_a_cascade_keeps_to_its_own_time_where_only_the_call_as_a_whole_has_more() -> None:
+    engine = SlowAfter(len(DOCUMENTS) + 3)
+    async with running(engine, "large", "small", cascade=Cascade(default="small>large", deadline_s=0.5)) as service:
+        ranking = await service.rerank(replace(asked(*DOCUMENTS), left_s=60.0), ME)
+        assert ranking.stages == (Stage("large", (5, 6)), Stage("small", (0, 1, 2, 3, 4)))
+
+
+async def test_what_is_left_of_the_call_bounds_a_request_that_says_nothing() -> None:
+    async with running(SlowAfter(0)) as service:
+        with pytest.raises(DeadlineExceeded, match=r"within 0\.05 s"):
+            await service.rerank(replace(asked("a"), left_s=0.05), ME)
+
+
 async def test_a_cascade_without_time_for_its_large_model_is_the_small_ones_ranking() -> None:
     engine = SlowAfter(len(DOCUMENTS))
     async with running(engine, "large", "small", cascade=Cascade(deadline_s=0.3)) as service:

@@ -22,7 +22,7 @@ from rerankd.http.ports import Service
 from rerankd.http.trace import Trace
 from rerankd.http.wishes import Wishes, read_wishes
 from rerankd.settings import Settings
-from rerankd.types import Caller, Ranking, RerankRequest
+from rerankd.types import Ranking, RerankRequest
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class RerankEndpoint:
         self._check(call)
         await known.meter.take_pairs(known.documents)
         samples.write(call, share=self.settings.logging.sample_texts)
-        outcomes = await _unless_hung_up(request, self._rank(call, wishes, known.caller))
+        outcomes = await _unless_hung_up(request, self._rank(call, wishes, known))
         known.add([each for each in outcomes if isinstance(each, Ranking)])
         with phases.phase("write"):
             response = await _compute(size, lambda: errors.respond(_written(dialect, call, outcomes)))
@@ -102,9 +102,10 @@ class RerankEndpoint:
                 f"{count} requests in one call, and {most} are allowed: send fewer, or raise limits.max_requests"
             )
 
-    async def _rank(self, call: Call, wishes: Wishes, caller: Caller) -> list[Outcome]:
+    async def _rank(self, call: Call, wishes: Wishes, known: Trace) -> list[Outcome]:
         limit_s = self.settings.limits.deadline_s
-        until = time.monotonic() + min(wishes.timeout_s or limit_s, limit_s)
+        spent_s = time.perf_counter() - known.body_read  # decoding 16 MiB takes seconds of the caller's
+        until = time.monotonic() + min(wishes.timeout_s or limit_s, limit_s) - spent_s
         scheduling = self.settings.scheduling
         workers = machine.worker_threads(
             self.cores, workers=scheduling.workers, reserved_cores=scheduling.reserved_cores
@@ -112,7 +113,9 @@ class RerankEndpoint:
 
         def ask(request: RerankRequest) -> Awaitable[Ranking]:
             # A request of a call that waited for the others has less time left; a moment, where there is none.
-            return self.service.rerank(wishes.applied(request, max(_A_MOMENT_S, until - time.monotonic())), caller)
+            return self.service.rerank(
+                wishes.applied(request, max(_A_MOMENT_S, until - time.monotonic())), known.caller
+            )
 
         return await rank_each(call.requests, ask, documents_at_once=2 * workers, partial=call.partial)
 

@@ -27,10 +27,15 @@ class Wishes:
     lane: Lane | None = None
 
     def applied(self, request: RerankRequest, left_s: float) -> RerankRequest:
-        """Say in a request what the headers say; `left_s` is what remains of the time for the whole call."""
+        """Say in a request what the headers say; `left_s` is what remains of the time for the whole call.
+
+        Where nobody says how long the caller waits, it stays unsaid: a cascade then takes less than a call may.
+        """
+        said = self.timeout_s is not None or request.deadline_s is not None
         return replace(
             request,
-            deadline_s=min(request.deadline_s or left_s, left_s),
+            deadline_s=min(request.deadline_s or left_s, left_s) if said else None,
+            left_s=left_s,
             on_deadline=self.on_deadline or request.on_deadline,
             lane=self.lane or request.lane,
         )

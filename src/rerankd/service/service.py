@@ -139,7 +139,7 @@ class RerankService:
         self._limits.check(request)
         *fast, name = self._cascade.stages(request.model)
         usual_s = self._cascade.deadline_s if fast else self._limits.deadline_s
-        limit_s = min(request.deadline_s or usual_s, self._limits.deadline_s)
+        limit_s = min(request.deadline_s or usual_s, request.left_s or usual_s, self._limits.deadline_s)
         until = asyncio.get_running_loop().time() + limit_s
         effort = Effort(request.lane, until)
         try:

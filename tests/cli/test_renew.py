@@ -69,6 +69,11 @@ def test_a_running_servers_store_is_filled_carried_away_and_emptied(
     assert [(one["id"], one["was_here"], one["bytes"] > 1000) for one in pulled] == [("tiny-reranker", False, True)]
     assert not (tmp_path / "store" / "models").exists(), "it is the server's store that was filled"
     assert run("pull", NAME, *at).err.startswith("tiny-reranker: was here already, ")
+    listed = json.loads(run("list", "--here", "--json", *at).out)["models"]
+    assert {NAME, "rerankd-zh-en"} == {item["id"] for item in listed}
+    assert NAME not in run("list", "--here").out
+    shown = json.loads(run("show", NAME, "--json", *at).out)
+    assert (shown["revision"], shown["files"]["config.json"] > 0) == (hub.repository(NAME).refs["main"], True)
     file = tmp_path / "out.tar"
     exported = run("bundle", "export", NAME, "-o", str(file), *at)
     assert exported.err.startswith(f"out.tar: {NAME}, "), exported.err

@@ -363,3 +363,28 @@ async def test_the_openapi_document_has_every_path_and_every_answer_is_as_it_say
     check("/admin/rm", await post(http, "rm", NAME))
     imported = await http.post("/admin/bundle/import", content=bundle.content, headers=ADMIN)
     check("/admin/bundle/import", imported.json())
+
+
+async def test_offline_all_is_done_with_what_is_here_and_nobody_is_asked(
+    tmp_path: Path, own: Path, hub: HuggingFaceHub, versions: list[dict[str, bytes]]
+) -> None:
+    async with serving(settings(tmp_path, own, hub)) as http:
+        await post(http, "pull", NAME)
+    hub.repository(NAME).push(versions[1], "main")
+    asked = len(hub.asked)
+    assert asked
+    given = settings(tmp_path, own, hub, offline=True, served=(NAME, "example/not-here"))
+    async with serving(given) as http:
+        assert (await post(http, "load", NAME))["state"] == "ready"
+        assert (await post(http, "pull", NAME))["was_here"] is True
+        for verb, name in (("update", NAME), ("pull", "example/other"), ("load", "modelscope:example/other")):
+            assert "HF_HUB_OFFLINE) forbids" in (await post(http, verb, name, 503))["message"], verb
+        body = {"query": "q", "documents": ["a", "b"]}
+        for name, status in ((NAME, 200), ("example/not-here", 503)):
+            answer = await http.post("/v1/rerank", json={**body, "model": name}, headers={"x-api-key": "user"})
+            assert answer.status_code == status, answer.text
+        exported = await http.post("/admin/bundle/export", json={"models": [NAME]}, headers=ADMIN, timeout=60)
+        assert exported.status_code == 200
+        shown = (await http.get("/admin/show", params={"model": NAME}, headers=ADMIN)).json()
+        assert shown["revision"] != hub.repository(NAME).refs["main"]
+    assert len(hub.asked) == asked

@@ -170,6 +170,14 @@ async def test_a_model_in_use_is_never_unloaded_however_small_the_budget() -> No
         assert loaded_now(pool) == set()
 
 
+async def test_a_model_larger_than_the_whole_budget_is_served_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    async with served(Loads(), "a", "b", preload="none", memory_bytes=1) as pool:
+        await pool.wait("a")
+        async with pool.use("a") as model:
+            assert model.info.id == "a"
+    assert "more than the whole budget" in caplog.text
+
+
 async def test_a_pinned_model_stays() -> None:
     async with served(Loads(), "a", "b", preload="none", memory_bytes=1 << 20, pinned=frozenset({"a"})) as pool:
         await pool.wait("a")

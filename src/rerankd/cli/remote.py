@@ -30,6 +30,12 @@ def tell(url: str, api_key: str, what: str, model: str) -> JsonObject:
         return _result(answer, model)
 
 
+def look(url: str, api_key: str, what: str) -> JsonObject:
+    """Ask what a server knows ("list", "show?model=NAME"). Raises as `tell`."""
+    with _asked(url, api_key, "GET", what) as answer:
+        return _result(answer, what)
+
+
 def export(url: str, api_key: str, models: Sequence[str], output: Path) -> JsonObject:
     """Have a server write a bundle, and fetch it. The file appears when it is whole.
 

@@ -279,6 +279,14 @@ class ModelPool:
         slot.last_used, slot.memory_bytes = time.monotonic(), max(1, fresh.model.memory_bytes)
         self._metrics.model_memory.labels(slot.entry.id).set(slot.memory_bytes)
         self._set_state(slot, ModelState.READY)
+        if 0 < self._policy.memory_bytes < slot.memory_bytes:
+            logger.warning(
+                "%s takes %.0f MB, more than the whole budget of %.0f MB (models.memory_mb): it is unloaded after its "
+                "requests and loaded again for the next",
+                slot.entry.id,
+                slot.memory_bytes / 1e6,
+                self._policy.memory_bytes / 1e6,
+            )
         self._make_room(0, slot.entry.id)
 
     @contextlib.contextmanager

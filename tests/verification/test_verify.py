@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import jina_reference
+import made_models
 from rerankd.errors import ModelLoadError, ScoresDisagree, UnsupportedModel
 from rerankd.families import qwen3
 from rerankd.models.golden import check_golden
@@ -166,6 +169,33 @@ def test_a_store_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) ->
     with pytest.raises(ModelLoadError, match=r"models\.store"):
         certificates.write(blocked, certificates.Certificate(**content))
     assert verified(folder, loader)
+
+
+PUBLISHED: dict[str, Callable[[Path, Path], Path]] = {
+    "jina-reranker-v2": lambda at, other: made_models.as_jina_v2(at, made_models.xlm_roberta(other)),
+    "gte-multilingual-reranker": lambda at, other: made_models.as_published_gte(at, made_models.gte(other)),
+    "gte with NTK scaling": lambda at, other: made_models.as_published_gte(
+        at, made_models.gte(other), rope_theta=20_000.0, rope_scaling={"type": "ntk", "factor": 8.0}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_model_published_with_code_of_its_own_is_compared_under_the_names_of_transformers(
+    name: str, loader: Loader, tmp_path: Path
+) -> None:
+    folder = PUBLISHED[name](tmp_path / "published", tmp_path / "original")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    found = run(folder, loader)
+    assert found.certificate is not None, found.differences
+    assert "ForSequenceClassification" in found.reference
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_a_reference_that_would_run_on_random_numbers_judges_nobody(loader: Loader, tmp_path: Path) -> None:
+    folder = jina_reference.write(tmp_path / "jina-v1", normalised=True)
+    with pytest.raises(UnsupportedModel, match="random numbers for 'bert"):
+        run(folder, loader)
 
 
 def test_the_bundled_model_gives_the_known_scores_of_its_card(loader: Loader) -> None:

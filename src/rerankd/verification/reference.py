@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from rerankd.errors import ConfigError, UnsupportedModel
 from rerankd.families.base import CausalReader, Reader, Snapshot
 from rerankd.types import Pair
 from rerankd.verification.causal_reference import open_reference
+from rerankd.verification.translated import readable
 
 _NEEDED = ("sentence_transformers", "torch", "transformers")
 _OWN = frozenset({"late_interaction"})
@@ -58,15 +60,32 @@ def _causal(family: str, snapshot: Snapshot, reader: Reader) -> Reference:
 def _cross(snapshot: Snapshot, reader: Reader) -> Reference:
     library: Any = import_module("sentence_transformers")
     torch: Any = import_module("torch")
-    model = library.CrossEncoder(
-        str(snapshot.folder),
-        device="cpu",
-        local_files_only=True,
-        max_length=reader.max_tokens,
-        model_kwargs={"dtype": torch.float32},
-    )
+    with readable(snapshot) as given:
+        _refuse_gaps(given.folder, snapshot)
+        model = library.CrossEncoder(
+            str(given.folder),
+            device="cpu",
+            local_files_only=True,
+            max_length=reader.max_tokens,
+            model_kwargs={"dtype": torch.float32},
+        )
+        given.adjust(model.model)
 
     def score(pair: Pair) -> float:
         return float(model.predict([(pair.query, pair.document)], show_progress_bar=False)[0])
 
-    return Reference(f"sentence-transformers {version('sentence-transformers')}", score)
+    name = f"sentence-transformers {version('sentence-transformers')}"
+    return Reference(f"{name}, {given.how}" if given.how else name, score)
+
+
+def _refuse_gaps(folder: Path, snapshot: Snapshot) -> None:
+    """The reference fills weights that it does not find with random numbers and only warns: that judges nobody."""
+    if "modules.json" in snapshot.files:  # sentence-transformers' own form, whose head lies beside the network
+        return
+    automatic: Any = import_module("transformers").AutoModelForSequenceClassification
+    _, told = automatic.from_pretrained(str(folder), local_files_only=True, output_loading_info=True)
+    if missing := sorted(told["missing_keys"]):
+        raise UnsupportedModel(
+            f"the reference implementation does not know this network: it would put random numbers for {missing[0]!r} "
+            f"and {len(missing) - 1} other tensors. Known scores of its card, if it has any, are compared at each load"
+        )

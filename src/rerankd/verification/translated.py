@@ -7,7 +7,7 @@ lasts as long as the reference takes to read it, so that the reference is that c
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -40,7 +40,7 @@ class Readable:
 
 
 @contextmanager
-def readable(snapshot: Snapshot) -> Iterator[Readable]:
+def readable(snapshot: Snapshot) -> Generator[Readable]:
     """Yield the model's own folder, or a translated one that is removed at the end."""
     kind = _kind(snapshot)
     if kind is None:

@@ -76,12 +76,13 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_fifty_loads_and_unloads_leave_memory_as_it_was_and_never_two_models_where_one_fits(tmp_path: Path) -> None:
     size = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 8}
     folders = [str(tiny_bert(tmp_path / name, seed=seed, **size)) for seed, name in enumerate(("one", "two"))]
-    rounds = 25 if FULL else 8
+    rounds = 25 if FULL else 5
     command = [sys.executable, "-c", CYCLES.replace("ROUNDS", str(rounds)), str(tmp_path / "store"), *folders]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     below, between = json.loads(done.stdout)
     _tell("less than one model", below)

@@ -16,7 +16,7 @@ from rerankd.convert.convert import write_encoder
 from rerankd.training.calibration import Calibration
 
 SETS = {"cmrc_trial_sent": "zh", "nq_held": "en"}
-PRIOR = 0.1
+PRIOR = 0.07
 Measured = Mapping[str, object]
 
 

@@ -69,10 +69,9 @@ def test_scores_stay_near_the_full_precision_definition(engine: Engine) -> None:
     raw = [scores(reader, engine, pair["query"], [pair["document"]])[0] for pair in GOLDEN]
     found = (np.array(raw) - CALIBRATION["bias"]) / CALIBRATION["slope"]
     gaps = found - np.array([pair["score"] for pair in GOLDEN])
-    # Eight-bit arithmetic moved a score of the untrained weights by 0.18 (standard deviation, extremes 0.84),
-    # where scores themselves vary by 1.9.
-    assert np.sqrt(np.mean(np.square(gaps))) < 0.4
-    assert np.abs(gaps).max() < 0.9
+    # Where the model was built, eight-bit arithmetic moved these by 0.11 (root mean square), 0.24 at most.
+    assert np.sqrt(np.mean(np.square(gaps))) < 0.25
+    assert np.abs(gaps).max() < 0.6
 
 
 def test_a_score_is_the_same_from_the_cache_in_any_order_and_alone(engine: Engine) -> None:
@@ -112,12 +111,6 @@ def test_odd_texts_score_finite_numbers(engine: Engine, query: str) -> None:
             {1, 2},
         ),
         ("什么是人工智能?", ["Python是编程语言", "人工智能是计算机科学的分支", "机器学习通过数据训练模型"], {1}),
-        pytest.param(
-            "什么是人工智能?",
-            ["Python是编程语言", "人工智能是计算机科学的分支", "机器学习通过数据训练模型"],
-            {1, 2},
-            marks=pytest.mark.xfail(reason="the model puts programming before machine learning", strict=True),
-        ),
     ],
 )
 def test_everyday_lists_are_ranked_as_a_person_would(

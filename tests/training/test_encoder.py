@@ -70,10 +70,10 @@ def test_weights_come_back_out_of_a_graph(tmp_path: Path, precision: str) -> Non
     (folder / late_files.WEIGHTS).unlink()
     out_of_graph = late_files.open_model(folder).encoder.state_dict()
     for name, one in with_weights.encoder.state_dict().items():
-        # In eight bits: a step, random rounding's most, times what smoothing makes of it.
-        step = 2e-3 if precision == "fp32" else 2 * float(one.abs().max()) / 64
+        # Random rounding to 7 bits errs by 1/64 of a column's largest weight at most, and by less on average.
+        off, allowed = (out_of_graph[name] - one).square().mean().sqrt(), 0.0 if precision == "fp32" else 0.04
         if "token_type" not in name:
-            torch.testing.assert_close(out_of_graph[name], one, atol=step, rtol=0)
+            assert off <= allowed * one.square().mean().sqrt() + 1e-3, name
 
 
 def test_training_that_moves_weights_by_less_than_half_a_step_of_eight_bits_is_not_lost(tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ def test_weights_come_back_out_of_a_graph(tmp_path: Path, precision: str) -> Non
     (folder / late_files.WEIGHTS).unlink()
     out_of_graph = late_files.open_model(folder).encoder.state_dict()
     for name, one in with_weights.encoder.state_dict().items():
-        # Random rounding to 7 bits errs by 1/64 of a column's largest weight at most, and by less on average.
-        off, allowed = (out_of_graph[name] - one).square().mean().sqrt(), 0.0 if precision == "fp32" else 0.04
+        # 7 bits after smoothing, rounded at random: 2 % on most matrices, 7 % where channels are hardly used.
+        off, allowed = (out_of_graph[name] - one).square().mean().sqrt(), 0.0 if precision == "fp32" else 0.1
         if "token_type" not in name:
             assert off <= allowed * one.square().mean().sqrt() + 1e-3, name
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from rerankd.cache.base import PairScore, ScoreCache
 
 
-class _Off:
+class Off:
+    """Remembers nothing."""
+
     async def get(self, keys: Sequence[bytes]) -> Sequence[PairScore | None]:
         return [None] * len(keys)
 
@@ -19,7 +21,7 @@ class _Off:
 class _Factory:
     def open(self, url: str, *, max_bytes: int) -> ScoreCache:
         del url, max_bytes
-        return _Off()
+        return Off()
 
 
 CACHE = _Factory()

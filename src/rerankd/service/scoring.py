@@ -85,6 +85,10 @@ class Scorer:
         """
         query = request.query
         model = _instructed(model, request.instruction)
+        cache = _NO_CACHE if request.fresh else self._cache
+        if isinstance(cache, off.Off):
+            # Nothing can be known yet, so that what will be refused needs no looking into at all.
+            self._check(model, [document.text for document in request.documents], effort)
         began = time.perf_counter()
         planned = await self._off_loop(lambda: plan(model.reader, request, self._chunking))
         planned_at = time.perf_counter()
@@ -92,7 +96,6 @@ class Scorer:
         phases.note("tokenise", began, planned_at)
         texts = planned.texts
         keys = await self._off_loop(lambda: [pair_key(model.info.fingerprint, query, text) for text in texts])
-        cache = _NO_CACHE if request.fresh else self._cache
         with phases.phase("cache"):
             remembered = await cache.get(keys)
         known = {key: entry for key, entry in zip(keys, remembered, strict=True) if entry}
@@ -133,14 +136,8 @@ class Scorer:
         self, model: LoadedModel, query: str, missing: Mapping[bytes, str], effort: Effort
     ) -> dict[bytes, PairScore]:
         """Run the pairs nobody has scored yet: the same text is run once."""
-        texts, name = list(missing.values()), model.info.id
-        # Refused now what will not fit, or an overloaded server spends its time on reading what it refuses.
-        most = model.reader.max_tokens
-        least = sum(min(len(text) // _CHARACTERS_PER_TOKEN, most) for text in texts)
-        background = effort.share.weight > 1
-        self._scheduler.check(
-            least, model=name, background=background, within_s=effort.left_s(), bound=model.bound
-        )  # fmt: skip
+        texts = list(missing.values())
+        self._check(model, texts, effort)
         began = time.perf_counter()
         work = await self._off_loop(lambda: model.reader.read(query, texts))
         read = time.perf_counter()
@@ -153,6 +150,15 @@ class Scorer:
             key: PairScore(float(raw[i]), work.tokens[i], i in cut)
             for i, key in enumerate(missing)
         }  # fmt: skip
+
+    def _check(self, model: LoadedModel, texts: Sequence[str], effort: Effort) -> None:
+        """Refuse now what will not fit, or an overloaded server spends its time on reading what it refuses."""
+        most = model.reader.max_tokens
+        least = sum(min(len(text) // _CHARACTERS_PER_TOKEN, most) for text in texts)
+        background = effort.share.weight > 1
+        self._scheduler.check(
+            least, model=model.info.id, background=background, within_s=effort.left_s(), bound=model.bound
+        )  # fmt: skip
 
     async def _run(self, model: LoadedModel, work: Work[Any], effort: Effort, began: float) -> Array:
         """Wait for the workers and score; how long each took is noted, also where it ends in an error."""

@@ -1,5 +1,6 @@
 """Long documents are scored whole: in chunks, with one score for the document."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
@@ -7,7 +8,7 @@ import pytest
 
 from letters import MAX_TOKENS, CountingEngine, LetterReader, entry
 from rerankd.assembly import open_cache
-from rerankd.errors import InvalidRequest
+from rerankd.errors import InvalidRequest, Overloaded
 from rerankd.families.base import Pieces, Splitting
 from rerankd.metrics import Metrics
 from rerankd.models.loaded import LoadedModel
@@ -46,6 +47,45 @@ class SplittingLetters(LetterReader):
         pieces = [text[start : start + ROOM] for start in starts]
         kept = pieces[: splitting.max_pieces]
         return Pieces(tuple(kept), cut=len(text) < len(document) or len(kept) < len(pieces))
+
+
+class CountedLetters(SplittingLetters):
+    """Says how often it was asked to look at a text."""
+
+    looked = 0
+
+    def split(self, query: str, document: str, splitting: Splitting) -> Pieces:
+        self.looked += 1
+        return super().split(query, document, splitting)
+
+
+@pytest.mark.parametrize(("cache", "looked"), [("off://", 0), ("memory://", 1)])
+async def test_a_full_queue_refuses_before_long_documents_are_looked_into_unless_they_may_be_known(
+    cache: str, looked: int
+) -> None:
+    info = ModelInfo("letters", ("letters",), ModelState.READY, "letters", "fake", "fp32",
+                     ScoreType.PROBABILITY, MAX_TOKENS, "print")  # fmt: skip
+    reader, engine = CountedLetters(), CountingEngine()
+    model = LoadedModel(info, reader, engine)
+    scheduler = Scheduler(workers=1, queue_tokens=20)
+    service = RerankService(
+        pool=ModelPool([entry("letters")], lambda *_: model, Metrics()), scheduler=scheduler,
+        cache=open_cache(cache, 1 << 20), limits=Limits(), metrics=Metrics(),
+        chunking=Chunking(overlap_tokens=4),
+    )  # fmt: skip
+    await service.start()
+    await service.wait_ready()
+    engine.gate.clear()
+    short = RerankRequest("a", (Document("b" * 5), Document("c" * 5)))
+    first = asyncio.create_task(service.rerank(short, Caller("test")))
+    await asyncio.sleep(0.2)
+    assert not first.done()
+    with pytest.raises(Overloaded):
+        await service.rerank(asked(LONG), Caller("test"))
+    assert reader.looked == looked
+    engine.gate.set()
+    await first
+    await service.close()
 
 
 @asynccontextmanager

@@ -185,13 +185,15 @@ from rerankd.registry.resolve import resolve
 from rerankd.registry.store import Store
 from rerankd.types import ModelState
 
+since = None
+
 def report(state):
     global since
     if state is ModelState.CONVERTING:
         since = time.perf_counter()
         if len(sys.argv) > 3:
             threading.Timer(float(sys.argv[3]), os.kill, (os.getpid(), signal.SIGKILL)).start()
-    if state is ModelState.LOADING:
+    if state is ModelState.LOADING and since:
         print(time.perf_counter() - since, flush=True)
 
 Loader(Store(Path(sys.argv[2]))).load(resolve(sys.argv[1]), report)

@@ -135,6 +135,15 @@ class _Crew:
                 except ProcessLookupError:
                     continue
 
+    def _end(self) -> None:
+        """End all of them, and wait for that: until then they use the folder of their counts."""
+        self.signal(signal.SIGTERM)
+        for process in [seat.process for seat in self.seats if seat.process]:
+            process.join(_PATIENCE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
     def _bury(self, seat: _Seat) -> None:
         """Note that a process has ended; say when its place is filled again.
 
@@ -152,7 +161,7 @@ class _Crew:
         if self.stopping is not None:
             return
         if process.exitcode == COULD_NOT_START:
-            self.signal(signal.SIGTERM)
+            self._end()
             raise ConfigError("a process could not start; its last line above says why")
         lived_s = time.monotonic() - seat.started
         seat.short_lives = seat.short_lives + 1 if lived_s < _SHORT_LIFE_S else 0

@@ -59,34 +59,53 @@ class CountedLetters(SplittingLetters):
         return super().split(query, document, splitting)
 
 
-@pytest.mark.parametrize(("cache", "looked"), [("off://", 0), ("memory://", 1)])
-async def test_a_full_queue_refuses_before_long_documents_are_looked_into_unless_they_may_be_known(
-    cache: str, looked: int
-) -> None:
+@asynccontextmanager
+async def nearly_full(reader: LetterReader, cache: str) -> AsyncGenerator[RerankService]:
+    """A service whose queue of 20 tokens holds 12, of a request that is held up."""
     info = ModelInfo("letters", ("letters",), ModelState.READY, "letters", "fake", "fp32",
                      ScoreType.PROBABILITY, MAX_TOKENS, "print")  # fmt: skip
-    reader, engine = CountedLetters(), CountingEngine()
+    engine = CountingEngine()
     model = LoadedModel(info, reader, engine)
-    scheduler = Scheduler(workers=1, queue_tokens=20)
     service = RerankService(
-        pool=ModelPool([entry("letters")], lambda *_: model, Metrics()), scheduler=scheduler,
-        cache=open_cache(cache, 1 << 20), limits=Limits(), metrics=Metrics(),
-        chunking=Chunking(overlap_tokens=4),
+        pool=ModelPool([entry("letters")], lambda *_: model, Metrics()),
+        scheduler=Scheduler(workers=1, queue_tokens=20), cache=open_cache(cache, 1 << 20), limits=Limits(),
+        metrics=Metrics(), chunking=Chunking(overlap_tokens=4),
     )  # fmt: skip
     await service.start()
     await service.wait_ready()
     engine.gate.clear()
-    short = RerankRequest("a", (Document("b" * 5), Document("c" * 5)))
-    first = asyncio.create_task(service.rerank(short, Caller("test")))
+    held = RerankRequest("a", (Document("b" * 5), Document("c" * 5)))
+    first = asyncio.create_task(service.rerank(held, Caller("test")))
     await asyncio.sleep(0.2)
     assert not first.done()
-    before = reader.looked
-    with pytest.raises(Overloaded):
-        await service.rerank(asked(LONG), Caller("test"))
-    assert reader.looked - before == looked
-    engine.gate.set()
-    await first
-    await service.close()
+    asyncio.get_running_loop().call_later(0.5, engine.gate.set)
+    try:
+        yield service
+        await first
+    finally:
+        engine.gate.set()
+        await service.close()
+
+
+@pytest.mark.parametrize(("cache", "looked"), [("off://", 0), ("memory://", 1)])
+async def test_a_full_queue_refuses_before_long_documents_are_looked_into_unless_they_may_be_known(
+    cache: str, looked: int
+) -> None:
+    reader = CountedLetters()
+    async with nearly_full(reader, cache) as service:
+        before = reader.looked
+        with pytest.raises(Overloaded):
+            await service.rerank(asked(LONG), Caller("test"))
+        assert reader.looked - before == looked
+
+
+@pytest.mark.parametrize("cache", ["off://", "memory://"])
+async def test_what_is_cut_or_stands_twice_is_not_refused_for_the_room_it_would_take_whole_and_twice(
+    cache: str,
+) -> None:
+    cut = RerankRequest("a", (Document(LONG), Document(LONG), Document(LONG)), max_tokens_per_doc=2)
+    async with nearly_full(CountedLetters(), cache) as service:
+        assert len(await service.rerank(cut, Caller("test"))) == 3
 
 
 @asynccontextmanager

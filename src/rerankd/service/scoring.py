@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -87,8 +87,9 @@ class Scorer:
         model = _instructed(model, request.instruction)
         cache = _NO_CACHE if request.fresh else self._cache
         if isinstance(cache, off.Off):
-            # Nothing can be known yet, so that what will be refused needs no looking into at all.
-            self._check(model, [document.text for document in request.documents], effort)
+            # No score can be remembered, so that what will be refused needs no looking into. (A full queue then refuses
+            # what another request is just running, too: to know that, every text would have to be looked into.)
+            self._check(model, {document.text for document in request.documents}, effort, request.max_tokens_per_doc)
         began = time.perf_counter()
         planned = await self._off_loop(lambda: plan(model.reader, request, self._chunking))
         planned_at = time.perf_counter()
@@ -151,9 +152,12 @@ class Scorer:
             for i, key in enumerate(missing)
         }  # fmt: skip
 
-    def _check(self, model: LoadedModel, texts: Sequence[str], effort: Effort) -> None:
-        """Refuse now what will not fit, or an overloaded server spends its time on reading what it refuses."""
-        most = model.reader.max_tokens
+    def _check(self, model: LoadedModel, texts: Collection[str], effort: Effort, most: int | None = None) -> None:
+        """Refuse now what will not fit, or an overloaded server spends its time on reading what it refuses.
+
+        `most` tokens of each text are read where that is said; never more than the model's limit in one sequence.
+        """
+        most = min(most or model.reader.max_tokens, model.reader.max_tokens)
         least = sum(min(len(text) // _CHARACTERS_PER_TOKEN, most) for text in texts)
         background = effort.share.weight > 1
         self._scheduler.check(

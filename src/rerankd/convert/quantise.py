@@ -29,18 +29,16 @@ class Quantised(NamedTuple):
 
 def matrix(
     weights: Floats,
-    limit: int = SAFE_LIMIT,
-    importance: Floats | None = None,
+    limit: int,
+    importance: Floats,
     dither: np.random.Generator | None = None,
 ) -> Quantised:
     """Quantise a matrix of shape `(inputs, outputs)`; scales have the shape `(outputs,)`.
 
-    With `importance`, each input's mean square, shape `(inputs,)`, a column's largest weights are clipped as far as
-    that lowers the error of its output. With `dither`, weights are rounded up as often as the remainder says.
+    `importance` is each input's mean square, shape `(inputs,)`: a column's largest weights are clipped as far as that
+    lowers the error of its output. With `dither`, weights are rounded up as often as the remainder says.
     """
     scales = _scales(weights, axis=0, limit=limit)
-    if importance is None:
-        return _round(weights, scales, limit, dither)
     best, error = scales, np.full(scales.shape, np.inf, np.float32)
     for clip in _CLIPS:
         tried = scales * np.float32(clip)

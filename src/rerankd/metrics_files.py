@@ -7,6 +7,7 @@ All files are made in full before the first process starts, and stay: none vanis
 disk that fills up later ends nobody (a page of a mapped file that finds no room there is a SIGBUS).
 """
 
+import logging
 import os
 import struct
 import time
@@ -17,6 +18,8 @@ from typing import Any, cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector, multiprocess, values
 from prometheus_client.core import Metric
+
+_logger = logging.getLogger(__name__)
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _SUFFIX = ".pid"
@@ -96,6 +99,7 @@ class _Counted:
                 if tries >= _TRIES:
                     damaged |= {file for file in files if not _whole(file)}
                 time.sleep(_PAUSE_S)
+        _logger.error("the files that processes count in cannot be read: nothing they counted is told")
         return []
 
 

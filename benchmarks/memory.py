@@ -1,8 +1,11 @@
 """Memory of a serving process: over its weights, and after ten thousand requests.
 
+What runs need is given back some seconds after the last one, so memory is looked at at once and again at rest.
+
 python benchmarks/memory.py --model minilm-l6 --requests 10000
 """
 
+import time
 from typing import Any
 
 import click
@@ -21,6 +24,8 @@ _QUICK_REQUESTS = 500
 _CLIENTS = 4
 _SHORT_TOKENS = 16
 _LIMIT_S = 1800.0
+_REST_S = 8.0
+"""Longer than a server waits for work before its engines give back what only runs need."""
 _MODELS = ("minilm-l6", "bge-base", shapes.BUNDLED)
 
 
@@ -39,21 +44,33 @@ def _measure(model: str, count: int) -> Entry:
         ready = _mb(server)
         http_rounds.measure(server, work.Work(usual.requests[:1], usual.lengths[:1], None), 1)
         first = _mb(server)
+        time.sleep(_REST_S)
+        first_rested = _mb(server)
         http_rounds.measure(server, small, _CLIENTS, limit_s=_LIMIT_S)
         http_rounds.measure(server, work.Work(usual.requests[1:], usual.lengths[1:], None), 1)
         last = _mb(server)
+        time.sleep(_REST_S)
+        rested = _mb(server)
         peak = server.memory().peak / 1e6
     weights = shapes.weight_bytes(model) / 1e6
     figures = {
         "weights, MB": weights,
         "RSS when ready, MB": ready,
         "RSS after 1 request of 20 documents, MB": first,
+        "RSS at rest after it, MB": first_rested,
         f"RSS after {count:,} more, MB": last,
+        "RSS at rest after them, MB": rested,
         "peak RSS, MB": peak,
     }
     goals = [
-        Goal(f"{model}: RSS beyond the weights after {count:,} requests, MB", "<=", OVER_WEIGHTS_MB, last - weights),
+        Goal(
+            f"{model}: RSS at rest beyond the weights after {count:,} requests, MB",
+            "<=",
+            OVER_WEIGHTS_MB,
+            rested - weights,
+        ),
         Goal(f"{model}: RSS after {count:,} requests by RSS after 1", "<=", GROWTH, last / first),
+        Goal(f"{model}: the same at rest", "<=", GROWTH, rested / first_rested),
     ]
     return Entry(NAME, model, "server, fp32 unless the model is int8", {}, figures, goals)
 

@@ -1,4 +1,4 @@
-"""What a long sequence took is given back when it is done."""
+"""What sequences took is given back: a long one's when it is done, that of others when the engine rests."""
 
 import json
 import subprocess
@@ -29,17 +29,31 @@ def now():
 for tokens in (100, 500, 100):
     run(tokens)
 before = now()
-run(4000)
-run(100)
+if sys.argv[2] == "rests":
+    run(1000)
+    engine.rest()
+else:
+    run(4000)
+    run(100)
 print(json.dumps([before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, now()]))
 """
 
 
-def test_a_long_sequences_memory_is_given_back(tmp_path: Path) -> None:
+def measured(folder: Path, what: str) -> tuple[float, float, float]:
+    """Return memory in MiB before the sequence, at the peak and after it."""
+    command = [sys.executable, "-c", SCRIPT, str(folder), what]
     tests = Path(__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True, cwd=tests
-    )
-    before, peak, after = json.loads(done.stdout)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True, cwd=tests)
+    return json.loads(done.stdout)
+
+
+def test_a_long_sequences_memory_is_given_back(tmp_path: Path) -> None:
+    before, peak, after = measured(tmp_path, "long")
     assert peak > before + 40, "the long sequence took too little for this test to mean anything"
+    assert after < before + (peak - before) / 3
+
+
+def test_a_resting_engine_gives_the_memory_of_all_sequences_back(tmp_path: Path) -> None:
+    before, peak, after = measured(tmp_path, "rests")
+    assert peak > before + 10, "the sequence took too little for this test to mean anything"
     assert after < before + (peak - before) / 3

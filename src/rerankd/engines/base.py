@@ -97,6 +97,15 @@ class Spreading(Protocol):
         ...
 
 
+@runtime_checkable
+class Resting(Protocol):
+    """What an engine adds that keeps memory from run to run."""
+
+    def rest(self) -> None:
+        """Give back what only runs need. Called when nothing has run for a while; a run may begin meanwhile."""
+        ...
+
+
 class EngineFactory(Protocol):
     """What an engine module exports as `ENGINE`."""
 

@@ -1,11 +1,12 @@
 """Which models stay in memory: pure rules over what is loaded, and the engine that is not freed while it runs."""
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from rerankd.engines.base import Array, Encoding, Engine
+from rerankd.engines.base import Array, Encoding, Engine, Resting
 from rerankd.errors import EngineFailure
 
 _CLOSE_TIMEOUT_S = 60.0
@@ -93,16 +94,14 @@ class Counted:
         Raises:
             EngineFailure: the model has been unloaded.
         """
-        with self._lock:
-            if self._closed:
-                raise EngineFailure("the model was unloaded: send the request again")
-            self._running += 1
-        try:
+        with self._under_way():
             return self._engine.run(batch)
-        finally:
-            with self._lock:
-                self._running -= 1
-                self._lock.notify_all()
+
+    def rest(self) -> None:
+        """See `Resting`; an engine that keeps nothing has nothing to do."""
+        if isinstance(self._engine, Resting):
+            with suppress(EngineFailure), self._under_way():
+                self._engine.rest()
 
     def close(self) -> None:
         """Take no further run, wait for those under way, and free the network (not while one still runs)."""
@@ -113,3 +112,16 @@ class Counted:
             if not self._lock.wait_for(lambda: not self._running, _CLOSE_TIMEOUT_S):
                 return
         self._engine.close()
+
+    @contextmanager
+    def _under_way(self) -> Generator[None]:
+        with self._lock:
+            if self._closed:
+                raise EngineFailure("the model was unloaded: send the request again")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                self._lock.notify_all()

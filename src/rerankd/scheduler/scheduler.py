@@ -15,6 +15,7 @@ from rerankd.errors import EngineFailure, ModelNotReady, Overloaded, RequestTooL
 from rerankd.metrics import Metrics
 from rerankd.scheduler.batching import UNBOUNDED, Bound, Share, Turn, Turns
 from rerankd.scheduler.crew import Crew, Hand
+from rerankd.scheduler.rests import Rests
 from rerankd.scheduler.speed import Speed
 
 T = TypeVar("T")
@@ -71,9 +72,13 @@ class Scheduler:
         workers: int = 0,
         queue_tokens: int = 1_000_000,
         hang_s: float = 120.0,
+        quiet_s: float = 5.0,
         metrics: Metrics | None = None,
     ) -> None:
-        """Start `workers` threads (0: one per core that this process may use)."""
+        """Start `workers` threads (0: one per core that this process may use).
+
+        Engines rest when nothing has come for `quiet_s`.
+        """
         self._metrics = metrics or Metrics()
         self._queue_tokens = queue_tokens
         self._hang_s = hang_s
@@ -83,6 +88,7 @@ class Scheduler:
         self._jobs: set[_Job] = set()
         self._tokens = 0  # admitted and not yet done, running ones included
         self._speeds: dict[str, Speed] = {}  # by model, of which there are few
+        self._rests = Rests(quiet_s)
         self._failed_in_a_row = 0
         self._closed = False
         self._metrics.queue_limit.set(queue_tokens)
@@ -272,7 +278,8 @@ class Scheduler:
         """Wait for work; an empty list means: stop."""
         with self._lock:
             while not self._closed and self._turns.peek() is None:
-                self._lock.wait(timeout=60)
+                if not self._lock.wait(timeout=self._rests.patience_s):
+                    self._rests.rest(self._lock)
             if self._closed:
                 return []
             batch = [turn for turn in [self._turns.take()] if turn]
@@ -282,6 +289,7 @@ class Scheduler:
                 room -= turn.cost
                 batch += [turn for turn in [self._turns.take()] if turn]
             self._turns.began(batch[0].job.model)
+            self._rests.ran(engine)
             self._metrics.busy_workers.inc()
             hand.take(batch, self._patience_s(batch))
         for turn in batch:

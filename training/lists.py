@@ -17,8 +17,17 @@ SHARES: Mapping[str, float] = {
     "docs_zh": 0.15,
     "docs_en": 0.15,
     "docs_zh_en": 0.10,
+    "written_zh": 0.25,
+    "written_en": 0.20,
+    "written_zh_en": 0.15,
+    "asked_zh": 0.12,
+    "asked_en": 0.12,
+    "asked_zh_en": 0.12,
 }
-"""How often each set is drawn; one that is not there leaves its share to the rest. synthetic.py makes `docs_*`."""
+"""How often each set is drawn; one that is not there leaves its share to the rest.
+
+synthetic.py makes `docs_*`, written.py `written_*` and `asked_*`.
+"""
 
 HELD = 40
 """Queries of every set that no step trains on: the run's own held-out lists."""

@@ -53,7 +53,6 @@ def test_the_shipped_model_gets_at_least_its_recorded_share_right(orders: list[l
         assert f"`{query}`" in page
 
 
-@pytest.mark.xfail(reason="the card names it: the model puts the operating system first", strict=True)
 def test_the_phone_stands_before_the_operating_system_before_the_fruit(orders: list[list[int]]) -> None:
     assert CASES[0]["query"] == "苹果手机有哪些新功能?"
     assert orders[0] == [0, 1, 2]

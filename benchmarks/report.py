@@ -1,7 +1,7 @@
 """Write docs/benchmarks.md from a file of results.
 
 python benchmarks/report.py                       the newest file
-python benchmarks/report.py benchmarks/results/2026-11-21-comparison.json
+python benchmarks/report.py benchmarks/results/2026-11-22-comparison.json
 """
 
 from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 TRAINING = HERE.parents[1] / "training"
 WRITTEN = TRAINING / "written"
-LISTS = sorted(WRITTEN.glob("*.jsonl"))
+LISTS = sorted(WRITTEN.rglob("*.jsonl"))
 GRAM = {True: 3, False: 6}
 """Characters compared at a time, by whether a text has Chinese ones."""
 SHARED = 0.5
@@ -31,7 +31,7 @@ def _grams(text: str) -> frozenset[str]:
     return frozenset(text[at : at + size].lower() for at in range(len(text) - size + 1))
 
 
-@pytest.mark.parametrize("file", LISTS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", LISTS, ids=lambda file: str(file.relative_to(WRITTEN)))
 def test_every_list_is_whole(file: Path) -> None:
     rows = _rows(file)
     assert len({(row["q"], row.get("passage")) for row in rows}) == len(rows)

@@ -70,7 +70,9 @@ def _measure(model: str, count: int) -> Entry:
             rested - weights,
         ),
         Goal(f"{model}: RSS after {count:,} requests by RSS after 1", "<=", GROWTH, last / first),
-        Goal(f"{model}: the same at rest", "<=", GROWTH, rested / first_rested),
+        Goal(
+            f"{model}: RSS at rest after {count:,} requests by RSS at rest after 1", "<=", GROWTH, rested / first_rested
+        ),
     ]
     return Entry(NAME, model, "server, fp32 unless the model is int8", {}, figures, goals)
 

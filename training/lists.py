@@ -20,13 +20,16 @@ SHARES: Mapping[str, float] = {
     "written_zh": 0.25,
     "written_en": 0.20,
     "written_zh_en": 0.15,
+    "paged_zh": 0.45,
+    "paged_en": 0.40,
+    "paged_zh_en": 0.30,
     "asked_zh": 0.12,
     "asked_en": 0.12,
     "asked_zh_en": 0.12,
 }
 """How often each set is drawn; one that is not there leaves its share to the rest.
 
-synthetic.py makes `docs_*`, written.py `written_*` and `asked_*`.
+synthetic.py makes `docs_*`, written.py `written_*`, `paged_*` and `asked_*`.
 """
 
 HELD = 40

@@ -1,8 +1,9 @@
 """Training sets of lists and queries that were written for this project, one by one, in training/written.
 
-Lists come whole: a query, what answers it, and texts that share its words and do not. Queries for real documentation
-get the passage they were written for, and as negatives those of the same documentation that BM25 finds and the model
-ranks next below it; what the model ranks above it is left out, for that may answer too.
+Lists come whole: a query, what answers it, and texts that share its words and do not. Pages come with queries for
+their single texts; what does not answer one of them is its negatives. Queries for real documentation get the passage
+they were written for, and as negatives those of the same documentation that BM25 finds and the model ranks next below
+it; what the model ranks above it is left out, for that may answer too.
 """
 
 import gzip
@@ -25,6 +26,7 @@ LISTS: Mapping[str, Sequence[str]] = {
     "written_en": ("everyday_en", "sentences_en"),
     "written_zh_en": ("across",),
 }
+PAGES = "pages_*.jsonl"
 NEGATIVES = 7
 DEPTH = 30
 _GRAM = 8
@@ -36,10 +38,13 @@ Row = Mapping[str, Any]
 @click.option("--model", type=click.Path(path_type=Path, exists=True), required=True, help="Finds negatives.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(synthetic: Path, model: Path, out: Path) -> None:
-    """Write `written_*` and `asked_*`, each `NAME.jsonl.gz` with `q`, `pos`, `neg`."""
+    """Write `written_*`, `paged_*` and `asked_*`, each `NAME.jsonl.gz` with `q`, `pos`, `neg`."""
     out.mkdir(parents=True, exist_ok=True)
     for name, files in LISTS.items():
         write(out / f"{name}.jsonl.gz", [row for file in files for row in _lines(HERE / f"{file}.jsonl")])
+    pages = [page for file in sorted(HERE.glob(PAGES)) for page in _lines(file)]
+    for name, rows in paged(pages).items():
+        write(out / f"paged_{name}.jsonl.gz", rows)
     found = asked(_lines(HERE / "questions.jsonl"), synthetic, open_scorer(model))
     for name, rows in found.items():
         write(out / f"asked_{name}.jsonl.gz", rows)
@@ -48,6 +53,26 @@ def main(synthetic: Path, model: Path, out: Path) -> None:
 def name_of(passage: str) -> str:
     """Give the name by which the questions know a passage."""
     return hashlib.sha256(passage.encode()).hexdigest()[:16]
+
+
+def paged(pages: Sequence[Row]) -> Mapping[str, Sequence[Row]]:
+    """Make a list of every query for a page; what does not answer is its negatives. By the languages of both."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for page in pages:
+        texts = page["texts"]
+        for query in page["queries"]:
+            own = _language(query["q"])
+            kind = own if own == _language("".join(texts)) else "zh_en"
+            positives = [texts[place] for place in query["pos"]]
+            rows[kind].append(
+                {"q": query["q"], "pos": positives, "neg": [text for text in texts if text not in positives]}
+            )
+    return rows
+
+
+def _language(text: str) -> str:
+    """Return `zh` for a text with at least a Chinese character in ten: names and commands are Latin in both."""
+    return "zh" if sum("\u4e00" <= one <= "\u9fff" for one in text) * 10 >= len(text) else "en"
 
 
 def asked(questions: Sequence[Row], synthetic: Path, scorer: Scorer) -> Mapping[str, Sequence[Row]]:

@@ -12,7 +12,9 @@ import pytest
 HERE = Path(__file__).parent
 TRAINING = HERE.parents[1] / "training"
 WRITTEN = TRAINING / "written"
-LISTS = sorted(WRITTEN.rglob("*.jsonl"))
+FILES = sorted(WRITTEN.rglob("*.jsonl"))
+PAGES = [file for file in FILES if file.stem.startswith("pages_")]
+LISTS = [file for file in FILES if file not in PAGES]
 GRAM = {True: 3, False: 6}
 """Characters compared at a time, by whether a text has Chinese ones."""
 SHARED = 0.5
@@ -23,6 +25,8 @@ def _rows(file: Path) -> Sequence[Mapping[str, Any]]:
 
 
 def _texts(row: Mapping[str, Any]) -> Sequence[str]:
+    if "texts" in row:
+        return (*row["texts"], *(query["q"] for query in row["queries"]))
     return (row["q"], *row.get("pos", ()), *row.get("neg", ()))
 
 
@@ -46,12 +50,26 @@ def test_every_list_is_whole(file: Path) -> None:
         assert len({*row["pos"], *row["neg"]}) == len(row["pos"]) + len(row["neg"])
 
 
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.stem)
+def test_every_page_has_texts_that_do_not_answer_each_query(file: Path) -> None:
+    rows = _rows(file)
+    queries = [query["q"] for row in rows for query in row["queries"]]
+    assert len({*queries}) == len(queries) > 0
+    for row in rows:
+        texts = row["texts"]
+        assert len({*texts}) == len(texts)
+        for query in row["queries"]:
+            assert query["q"].strip()
+            assert {*query["pos"]} < {*range(len(texts))}
+            assert len(texts) - len(query["pos"]) >= 3
+
+
 def test_no_text_resembles_one_of_the_cases() -> None:
     cases = [_grams(text) for row in _rows(HERE / "everyday.jsonl") for text in (row["query"], *row["documents"])]
     assert cases
     found = [
         text
-        for file in LISTS
+        for file in FILES
         for row in _rows(file)
         for text in _texts(row)
         if any(_share(grams, case) > SHARED for grams in [_grams(text)] for case in cases)
@@ -62,6 +80,36 @@ def test_no_text_resembles_one_of_the_cases() -> None:
 def _share(left: frozenset[str], right: frozenset[str]) -> float:
     smaller = min(len(left), len(right))
     return len(left & right) / smaller if smaller >= GRAM[True] else 0.0
+
+
+def test_a_page_becomes_a_list_of_each_query_by_the_languages_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(TRAINING))
+    written = importlib.import_module("written")
+    texts = [
+        "Run backup --full once a week.",
+        "Run restore to get files back.",
+        "Backups lie in /var/b.",
+        "None is kept.",
+    ]
+    queries = [
+        {"q": "where are they", "pos": [2]},
+        {"q": "怎么恢复文件 restore", "pos": [1]},
+        {"q": "how often", "pos": [0, 3]},
+    ]
+    zh = {
+        "title": "x",
+        "texts": ["每周执行一次 backup。", "用 restore 恢复文件。"],
+        "queries": [{"q": "多久一次", "pos": [0]}],
+    }
+    found = written.paged([{"title": "x", "texts": texts, "queries": queries}, zh])
+    assert found == {
+        "en": [
+            {"q": "where are they", "pos": [texts[2]], "neg": [texts[0], texts[1], texts[3]]},
+            {"q": "how often", "pos": [texts[0], texts[3]], "neg": texts[1:3]},
+        ],
+        "zh_en": [{"q": "怎么恢复文件 restore", "pos": [texts[1]], "neg": [texts[0], *texts[2:]]}],
+        "zh": [{"q": "多久一次", "pos": [zh["texts"][0]], "neg": [zh["texts"][1]]}],
+    }
 
 
 def test_questions_find_their_passage_and_what_stands_next_below_it(

@@ -20,6 +20,8 @@ SHARES: Mapping[str, float] = {
     "written_zh": 0.25,
     "written_en": 0.20,
     "written_zh_en": 0.15,
+    "aimed_zh": 0.50,
+    "aimed_en": 0.40,
     "paged_zh": 0.45,
     "paged_en": 0.40,
     "paged_zh_en": 0.30,
@@ -29,7 +31,7 @@ SHARES: Mapping[str, float] = {
 }
 """How often each set is drawn; one that is not there leaves its share to the rest.
 
-synthetic.py makes `docs_*`, written.py `written_*`, `paged_*` and `asked_*`.
+synthetic.py makes `docs_*`, written.py `written_*`, `aimed_*`, `paged_*` and `asked_*`.
 """
 
 HELD = 40

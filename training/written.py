@@ -25,6 +25,8 @@ LISTS: Mapping[str, Sequence[str]] = {
     "written_zh": ("everyday_zh", "technical_zh", "sentences_zh"),
     "written_en": ("everyday_en", "sentences_en"),
     "written_zh_en": ("across",),
+    "aimed_zh": ("aimed_zh",),
+    "aimed_en": ("aimed_en",),
 }
 PAGES = "pages_*.jsonl"
 NEGATIVES = 7

@@ -40,7 +40,7 @@ Row = Mapping[str, Any]
 @click.option("--model", type=click.Path(path_type=Path, exists=True), required=True, help="Finds negatives.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(synthetic: Path, model: Path, out: Path) -> None:
-    """Write `written_*`, `paged_*` and `asked_*`, each `NAME.jsonl.gz` with `q`, `pos`, `neg`."""
+    """Write `written_*`, `aimed_*`, `paged_*` and `asked_*`, each `NAME.jsonl.gz` with `q`, `pos`, `neg`."""
     out.mkdir(parents=True, exist_ok=True)
     for name, files in LISTS.items():
         write(out / f"{name}.jsonl.gz", [row for file in files for row in _lines(HERE / f"{file}.jsonl")])

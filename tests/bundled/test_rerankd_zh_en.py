@@ -69,11 +69,9 @@ def test_scores_stay_near_the_full_precision_definition(engine: Engine) -> None:
     raw = [scores(reader, engine, pair["query"], [pair["document"]])[0] for pair in GOLDEN]
     found = (np.array(raw) - CALIBRATION["bias"]) / CALIBRATION["slope"]
     gaps = found - np.array([pair["score"] for pair in GOLDEN])
-    # Where the model was built, eight-bit arithmetic raised these by 0.25 on the mean, which the calibration, fitted to
-    # eight-bit scores, takes up, and scattered them by 0.15; 0.48 at most.
-    assert abs(gaps.mean()) < 0.4
-    assert gaps.std() < 0.25
-    assert np.abs(gaps).max() < 0.8
+    # Where the model was built, eight-bit arithmetic moved these by 0.15 (root mean square), 0.29 at most.
+    assert np.sqrt(np.mean(np.square(gaps))) < 0.25
+    assert np.abs(gaps).max() < 0.6
 
 
 def test_a_score_is_the_same_from_the_cache_in_any_order_and_alone(engine: Engine) -> None:
